@@ -1,0 +1,1 @@
+//! Raw client over our stubs, and the stores' placement client.

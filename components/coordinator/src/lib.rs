@@ -1,0 +1,1 @@
+//! Cluster metadata, ids, timestamps and routing, kept in a region of its own.

@@ -1,0 +1,1 @@
+//! The embedding facade: a replicated store as a library, with no placement driver.

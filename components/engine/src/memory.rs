@@ -1,0 +1,1 @@
+//! Both engines in memory, with crashes and faults.

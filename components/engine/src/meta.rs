@@ -1,0 +1,207 @@
+//! Keys and records of the state engine's `meta` column family. `docs/format.md` shows them byte by byte.
+
+use bytes::Bytes;
+use types::codec::{DecodeError, Reader, Writer};
+use types::{KeyRange, LogIndex, PeerId, RegionDescriptor, RegionId, Term};
+
+use crate::log::StoreIdent;
+use crate::state::{Family, IterRange, StateBatch, StateRead};
+use crate::{EngineError, Result};
+
+/// The version of the records in this module.
+pub const META_FORMAT_VERSION: u8 = 1;
+
+const REGION_TAG: u8 = 0x01;
+const GONE_TAG: u8 = 0x02;
+const ROUND_TAG: u8 = 0x03;
+const IDENT_TAG: u8 = 0x04;
+
+const DESCRIPTOR_SUFFIX: u8 = 0x01;
+const APPLY_STATE_SUFFIX: u8 = 0x02;
+
+/// Someone who writes batches to the state engine and counts them (D3). No two writers share an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WriterId {
+    /// The store's bootstrap.
+    Bootstrap,
+    /// Destroys and snapshots, which run in one queue.
+    Lifecycle,
+    /// An apply poller, by its number.
+    Apply(u16),
+}
+
+impl WriterId {
+    /// The key under which the writer's round is kept: `03 | number: u32`, Bootstrap 0, Lifecycle 1, Apply 16 and up.
+    pub fn key(self) -> Bytes {
+        let number = match self {
+            Self::Bootstrap => 0,
+            Self::Lifecycle => 1,
+            Self::Apply(poller) => 16 + u32::from(poller),
+        };
+        Writer::default().u8(ROUND_TAG).u32(number).into_bytes().into()
+    }
+}
+
+/// The key of a region's descriptor: `01 | region: u64 | 01`.
+pub fn descriptor_key(region: RegionId) -> Bytes {
+    Writer::default().u8(REGION_TAG).u64(region.0).u8(DESCRIPTOR_SUFFIX).into_bytes().into()
+}
+
+/// The key of a region's apply state: `01 | region: u64 | 02`.
+pub fn apply_state_key(region: RegionId) -> Bytes {
+    Writer::default().u8(REGION_TAG).u64(region.0).u8(APPLY_STATE_SUFFIX).into_bytes().into()
+}
+
+/// The key of a removed peer's record: `02 | region: u64 | peer: u64`.
+pub fn gone_key(region: RegionId, peer: PeerId) -> Bytes {
+    Writer::default().u8(GONE_TAG).u64(region.0).u64(peer.0).into_bytes().into()
+}
+
+/// The key of S's copy of the store ident: `04`.
+pub fn ident_key() -> Bytes {
+    Bytes::from_static(&[IDENT_TAG])
+}
+
+/// A descriptor as a record: version, descriptor, checksum.
+pub fn encode_descriptor(descriptor: &RegionDescriptor) -> Bytes {
+    Writer::record(META_FORMAT_VERSION).descriptor(descriptor).seal(crc32fast::hash).into()
+}
+
+/// Reads what [`encode_descriptor`] wrote.
+pub fn decode_descriptor(bytes: &[u8]) -> std::result::Result<RegionDescriptor, DecodeError> {
+    let (_, mut reader) = Reader::open("region descriptor", META_FORMAT_VERSION, bytes, crc32fast::hash)?;
+    let descriptor = reader.descriptor()?;
+    reader.finish()?;
+    Ok(descriptor)
+}
+
+/// How far a region's log is applied, and where its log begins; in the same batch as the data that it speaks of (D2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ApplyState {
+    /// The newest applied index.
+    pub applied: LogIndex,
+    /// Its term.
+    pub applied_term: Term,
+    /// The newest index that a log compaction removed; the log begins behind it.
+    pub truncated: LogIndex,
+    /// Its term.
+    pub truncated_term: Term,
+}
+
+impl ApplyState {
+    /// The record's bytes: version, applied, its term, truncated, its term, checksum.
+    pub fn encode(&self) -> Bytes {
+        Writer::record(META_FORMAT_VERSION)
+            .u64(self.applied.0)
+            .u64(self.applied_term.0)
+            .u64(self.truncated.0)
+            .u64(self.truncated_term.0)
+            .seal(crc32fast::hash)
+            .into()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let (_, mut reader) = Reader::open("apply state", META_FORMAT_VERSION, bytes, crc32fast::hash)?;
+        let state = Self {
+            applied: reader.u64()?.into(),
+            applied_term: reader.u64()?.into(),
+            truncated: reader.u64()?.into(),
+            truncated_term: reader.u64()?.into(),
+        };
+        reader.finish()?;
+        Ok(state)
+    }
+}
+
+/// A peer that was removed and whose data is still to be cleared (D9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its region.
+    pub region: RegionId,
+    /// The peer.
+    pub peer: PeerId,
+    /// The keys that it held.
+    pub range: KeyRange,
+    /// The region that took its keys over, when it was merged away.
+    pub merged_into: Option<RegionId>,
+}
+
+impl Gone {
+    /// The record's bytes: version, region, peer, start, end, target of the merge (0 for none), checksum.
+    pub fn encode(&self) -> Bytes {
+        Writer::record(META_FORMAT_VERSION)
+            .u64(self.region.0)
+            .u64(self.peer.0)
+            .bytes(&self.range.start)
+            .bytes(&self.range.end)
+            .u64(self.merged_into.map_or(0, RegionId::get))
+            .seal(crc32fast::hash)
+            .into()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
+        let (_, mut reader) = Reader::open("gone", META_FORMAT_VERSION, bytes, crc32fast::hash)?;
+        let (region, peer) = (reader.u64()?.into(), reader.u64()?.into());
+        let range = KeyRange::new(Bytes::copy_from_slice(reader.bytes()?), Bytes::copy_from_slice(reader.bytes()?));
+        let target = reader.u64()?;
+        reader.finish()?;
+        Ok(Self { region, peer, range, merged_into: (target != 0).then_some(RegionId(target)) })
+    }
+}
+
+/// What S holds of one region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionState {
+    /// Its descriptor.
+    pub descriptor: RegionDescriptor,
+    /// How far its log is applied.
+    pub apply_state: ApplyState,
+}
+
+/// Adds a region's descriptor and apply state to a batch.
+pub fn put_region(batch: &mut StateBatch, region: &RegionState) {
+    let id = region.descriptor.id;
+    batch.put(Family::Meta, descriptor_key(id), encode_descriptor(&region.descriptor));
+    batch.put(Family::Meta, apply_state_key(id), region.apply_state.encode());
+}
+
+/// All regions that S holds, ordered by id.
+///
+/// # Errors
+/// `Corruption` when a region has a descriptor and no apply state or the reverse: they are written together (D2).
+pub fn read_regions(state: &dyn StateRead) -> Result<Vec<RegionState>> {
+    let tag = |tag: u8| Bytes::copy_from_slice(&[tag]);
+    let range = IterRange::new(KeyRange { start: tag(REGION_TAG), end: tag(REGION_TAG + 1) });
+    let mut iter = state.iter(Family::Meta, range)?;
+    let mut regions = Vec::new();
+    let mut valid = iter.seek_to_first()?;
+    while valid {
+        let descriptor = decode_descriptor(iter.value()).map_err(record_error)?;
+        if iter.key() != &descriptor_key(descriptor.id)[..] {
+            return Err(half_region(descriptor.id));
+        }
+        if !iter.next()? || iter.key() != &apply_state_key(descriptor.id)[..] {
+            return Err(half_region(descriptor.id));
+        }
+        let apply_state = ApplyState::decode(iter.value()).map_err(record_error)?;
+        regions.push(RegionState { descriptor, apply_state });
+        valid = iter.next()?;
+    }
+    Ok(regions)
+}
+
+/// S's copy of the store ident, by which a directory of another store is noticed.
+pub fn read_ident(state: &dyn StateRead) -> Result<Option<StoreIdent>> {
+    let bytes = state.get(Family::Meta, &ident_key())?;
+    bytes.map(|bytes| StoreIdent::decode(&bytes).map_err(record_error)).transpose()
+}
+
+fn record_error(source: DecodeError) -> EngineError {
+    EngineError::Record { engine: "state", source }
+}
+
+fn half_region(region: RegionId) -> EngineError {
+    EngineError::Corruption { engine: "state", cause: format!("region {region} has only half of its records") }
+}

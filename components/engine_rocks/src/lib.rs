@@ -1,0 +1,1 @@
+//! Both engines on RocksDB.

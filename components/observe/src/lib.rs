@@ -1,0 +1,1 @@
+//! Logs, slow logs and the metric registry.

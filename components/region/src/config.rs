@@ -1,0 +1,56 @@
+//! What may be tuned about a region's peer. Shared by all peers of a store.
+
+use types::limits;
+use types::seed::Seed;
+
+/// Settings of all peers of a store.
+#[derive(Clone, Debug)]
+pub struct RegionConfig {
+    /// Ticks without a leader's word before a follower may campaign; the real wait is drawn from
+    /// `election_ticks..2 * election_ticks`.
+    pub election_ticks: u32,
+    /// Ticks between a leader's heartbeats. Below `election_ticks`.
+    pub heartbeat_ticks: u32,
+    /// Most bytes of entries in one append message.
+    pub max_message_bytes: u64,
+    /// Most append messages on their way to one follower.
+    pub max_inflight_messages: usize,
+    /// Largest entry, in bytes; a command that exceeds it by itself is refused.
+    pub max_entry_bytes: u64,
+    /// Most bytes of committed entries handed to apply at once; bounds a replay's memory.
+    pub max_apply_bytes: u64,
+    /// Most bytes of proposed and uncommitted entries of one leader; more is refused as busy.
+    pub max_uncommitted_bytes: u64,
+    /// Most bytes of entries kept in memory for each region, beyond those that are not durable yet.
+    pub entry_cache_bytes: u64,
+    /// Most proposals and reads of one region that wait at a time; more are refused as busy.
+    pub max_waiting_requests: usize,
+    /// A leader compacts its log once this many entries are matched by all members and not compacted.
+    pub compact_entries: u64,
+    /// The same in bytes.
+    pub compact_bytes: u64,
+    /// Most bytes of log kept for a member that does not answer; beyond it writes are refused with `LogFull`.
+    pub max_log_bytes: u64,
+    /// Where the peers' chance comes from.
+    pub seed: Seed,
+}
+
+impl Default for RegionConfig {
+    fn default() -> Self {
+        Self {
+            election_ticks: 10,
+            heartbeat_ticks: 2,
+            max_message_bytes: 1 << 20,
+            max_inflight_messages: 256,
+            max_entry_bytes: limits::MAX_ENTRY_BYTES as u64,
+            max_apply_bytes: 4 << 20,
+            max_uncommitted_bytes: 64 << 20,
+            entry_cache_bytes: 4 << 20,
+            max_waiting_requests: 16 << 10,
+            compact_entries: 1024,
+            compact_bytes: 4 << 20,
+            max_log_bytes: 1 << 30,
+            seed: Seed(0),
+        }
+    }
+}

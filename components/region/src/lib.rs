@@ -1,0 +1,28 @@
+//! One region's raft peer as a machine without IO.
+//!
+//! [`Region::step`] takes an [`Input`], [`Region::finish_round`] ends a round; both push [`Effect`]s, which the driver
+//! carries out. Nothing here blocks, looks at a clock, starts a thread, opens a file or draws chance: time comes in
+//! ticks, chance is a function of the configured seed ([`types::seed`]).
+//!
+//! Invariants, each cited in the code by its rule in `ARCHITECTURE.md`:
+//! - D1: what must not leave before its `Persist` is durable is held here and leaves after [`Input::Persisted`].
+//! - Entries are given to apply only when they are durable in the local log, in order, each once.
+//! - Every proposal's responder is moved exactly once: into an [`Effect::Apply`] beside its entry, or into an
+//!   [`Effect::Refuse`].
+//! - A peer that still replays what it had committed before a restart gets no tick and answers no TimeoutNow (D8).
+//!
+//! What this crate must never do: know the store, a thread, a socket, or RocksDB.
+//!
+//! Reading order: [`input`], [`effect`], [`config`], then [`machine`].
+
+pub mod config;
+pub mod effect;
+pub mod input;
+pub mod machine;
+pub mod message;
+
+pub use config::RegionConfig;
+pub use effect::{Apply, Effect, Persist, ReadGrant, Role, RoleChange};
+pub use input::{Input, Inspector, Proposal, Read, ReadResponder, RegionStatus, TransferResponder};
+pub use machine::{Region, RegionError, Restored};
+pub use message::RegionMessage;

@@ -1,0 +1,32 @@
+//! A raft message on its way between two peers of a region.
+
+use protobuf::Message as _;
+use raft::eraftpb::Message;
+use types::{Peer, RegionEpoch, RegionId};
+
+/// A raft message with the addresses that a store routes by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionMessage {
+    /// The region.
+    pub region: RegionId,
+    /// The sender.
+    pub from: Peer,
+    /// The peer that it is meant for.
+    pub to: Peer,
+    /// The sender's epoch.
+    pub epoch: RegionEpoch,
+    /// What raft has to say.
+    pub raft: Message,
+}
+
+impl RegionMessage {
+    /// Raft's part as bytes, to travel opaquely inside our own messages.
+    pub fn raft_bytes(&self) -> Vec<u8> {
+        self.raft.write_to_bytes().expect("a raft message has no required field that could be missing")
+    }
+
+    /// Raft's part from bytes that came from outside; `None` when they are not a raft message.
+    pub fn parse_raft(bytes: &[u8]) -> Option<Message> {
+        Message::parse_from_bytes(bytes).ok()
+    }
+}

@@ -1,0 +1,1 @@
+//! Mailboxes, poller pools, timers and workers; the clock, RNG and spawn seams.

@@ -1,0 +1,1 @@
+//! gRPC services, status HTTP, configuration and shutdown.

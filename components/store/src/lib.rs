@@ -1,0 +1,1 @@
+//! Routes messages by region and turns effects into IO; runs with threads or step by step.
