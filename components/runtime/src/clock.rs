@@ -1,1 +1,113 @@
-//! Under construction.
+//! The seams for time and chance: the only place that asks the operating system for either.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use types::Instant;
+
+/// Tells the monotonic time.
+pub trait Clock: Send + Sync + 'static {
+    /// This moment. Never before an earlier answer.
+    fn now(&self) -> Instant;
+}
+
+/// Tells the time of day, which may jump; for timestamps that people or other processes read, never for durations.
+pub trait WallClock: Send + Sync + 'static {
+    /// Milliseconds since 1970-01-01 UTC.
+    fn unix_ms(&self) -> u64;
+}
+
+/// The operating system's monotonic clock, counted from the moment at which this was made.
+#[derive(Clone, Copy, Debug)]
+pub struct MonotonicClock {
+    origin: std::time::Instant,
+}
+
+impl MonotonicClock {
+    /// A clock whose origin is now.
+    pub fn new() -> Self {
+        Self { origin: std::time::Instant::now() }
+    }
+}
+
+impl Default for MonotonicClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for MonotonicClock {
+    fn now(&self) -> Instant {
+        Instant::ORIGIN + self.origin.elapsed()
+    }
+}
+
+/// A clock that stands still until it is advanced; clones show the same time.
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock {
+    nanos: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that shows its origin.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the clock on, and returns what it shows then.
+    pub fn advance(&self, by: Duration) -> Instant {
+        let by = u64::try_from(by.as_nanos()).expect("nobody advances a clock by 584 years");
+        Instant(self.nanos.fetch_add(by, Ordering::SeqCst) + by)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        Instant(self.nanos.load(Ordering::SeqCst))
+    }
+}
+
+/// The operating system's time of day.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemWallClock;
+
+impl WallClock for SystemWallClock {
+    /// Zero on a machine whose clock stands before 1970.
+    fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A time of day that is set by hand; clones show the same time. May be set back, like a real one.
+#[derive(Clone, Debug, Default)]
+pub struct ManualWallClock {
+    millis: Arc<AtomicU64>,
+}
+
+impl ManualWallClock {
+    /// A clock that shows `unix_ms`.
+    pub fn new(unix_ms: u64) -> Self {
+        Self { millis: Arc::new(AtomicU64::new(unix_ms)) }
+    }
+
+    /// Sets the clock.
+    pub fn set(&self, unix_ms: u64) {
+        self.millis.store(unix_ms, Ordering::SeqCst);
+    }
+}
+
+impl WallClock for ManualWallClock {
+    fn unix_ms(&self) -> u64 {
+        self.millis.load(Ordering::SeqCst)
+    }
+}
+
+/// A number that nobody can predict and no other process is likely to draw: the seed of a production store, or its
+/// instance id. From the operating system's randomness, by way of the standard library's hasher keys.
+pub fn entropy_seed() -> u64 {
+    RandomState::new().hash_one(SystemWallClock.unix_ms())
+}
