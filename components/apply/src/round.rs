@@ -1,11 +1,19 @@
 //! One round of applying: many regions, one batch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{ApplyState, Entry, StateEngine, WriterId};
-use types::{Generation, LogIndex, PeerId, RegionId, Round, WriteResponder, WriteResult};
+use engine::meta::apply_state_key;
+use engine::{ApplyState, Entry, Family, StateEngine, WriterId};
+use proto::log::{Command, CompactLog};
+use types::{
+    Generation, LogIndex, PeerId, RegionDescriptor, RegionId, RequestError, Round, WriteResponder, WriteResult,
+};
 
-use crate::applier::{ApplyError, RegionApplier};
+use crate::applier::{ApplyError, RegionApplier, check_apply_state, compact_log};
+use crate::entry::{self, Content};
+use crate::execute::execute;
+use crate::pending::PendingBatch;
 
 /// Entries of one region to apply.
 #[derive(Debug)]
@@ -16,7 +24,8 @@ pub struct ApplyTask {
     pub generation: Generation,
     /// Consecutive committed entries.
     pub entries: Vec<Entry>,
-    /// Who waits for which entry, one responder for each command, in order.
+    /// Who waits for which entry, in index order: one responder for each of its commands, in their order. Entries for
+    /// which nobody waits are left out.
     pub waiting: Vec<(LogIndex, Vec<WriteResponder>)>,
 }
 
@@ -49,39 +58,228 @@ pub struct Truncation {
 /// What a written round gives back.
 #[derive(Debug, Default)]
 pub struct RoundOutcome {
-    /// Answers to give now.
+    /// Answers to give now, in the order in which the commands were applied.
     pub answers: Vec<(WriteResponder, WriteResult)>,
-    /// For the regions.
+    /// For the regions, ordered by region: one for each, however many tasks it had.
     pub applied: Vec<Applied>,
     /// For the clean-up queue.
     pub truncations: Vec<Truncation>,
     /// The newest round that was written.
     pub round: Round,
-    /// Bytes of keys and values that were written.
+    /// Bytes of keys and values that were written, records of the store included.
     pub bytes: u64,
-    /// Commands that were applied.
+    /// Commands that were applied; refused ones do not count, a comparison that failed does.
     pub commands: u64,
 }
 
-/// One round of an apply poller.
-pub struct ApplyRound {}
+/// One round of an apply poller, and after it the next one: a poller keeps one of these for as long as it lives.
+///
+/// Each written batch carries the apply state of every region that it holds something of (D2) and the writer's round
+/// (D3). After an [`ApplyError`] every answer that was not handed out is dropped, which tells its client *unknown*,
+/// and the round must not be used again.
+pub struct ApplyRound {
+    engine: Arc<dyn StateEngine>,
+    writer: WriterId,
+    /// The newest batch of this writer that is in the engine.
+    written: Round,
+    pending: PendingBatch,
+    regions: BTreeMap<RegionId, Progress>,
+    /// What the next [`RoundOutcome`] holds so far; its `applied` and `round` are filled in at the end.
+    outcome: RoundOutcome,
+    failed: bool,
+}
+
+/// How far a region came in this round.
+struct Progress {
+    applied: Applied,
+    /// Whether the engine has this apply state.
+    written: bool,
+}
 
 impl ApplyRound {
     /// Begins a round behind the writer's newest written one.
     pub fn new(engine: Arc<dyn StateEngine>, writer: WriterId, written: Round) -> Self {
-        let _ = (engine, writer, written);
-        unimplemented!("under construction")
+        Self {
+            engine,
+            writer,
+            written,
+            pending: PendingBatch::default(),
+            regions: BTreeMap::new(),
+            outcome: RoundOutcome::default(),
+            failed: false,
+        }
     }
 
-    /// Executes a region's entries into the batch. The batch is written early where a command must read what earlier
-    /// ones wrote (D12); each such write counts as a round.
+    /// Executes a region's entries into the batch. A batch that has outgrown its bound is written between two entries;
+    /// each such write counts as a round. Answers wait for [`finish`](Self::finish) all the same.
+    ///
+    /// # Errors
+    /// All are fatal: the engine failed, or the entries are not what may come next.
+    ///
+    /// # Panics
+    /// When the task is another region's, when those who wait do not fit the entries, or after an error.
     pub fn apply(&mut self, applier: &mut RegionApplier, task: ApplyTask) -> Result<(), ApplyError> {
-        let _ = (applier, task);
-        unimplemented!("under construction")
+        assert!(!self.failed, "an apply round was used after it had failed");
+        assert_eq!(applier.descriptor.id, task.region, "a task was handed to another region's applier");
+        let result = self.apply_entries(applier, task);
+        self.abandon_on_error(result)
     }
 
-    /// Writes the batch and hands out what it promised.
+    /// Writes the batch and hands out what it promised. Afterwards the next round begins, empty.
+    ///
+    /// # Errors
+    /// When the engine failed, which is fatal.
+    ///
+    /// # Panics
+    /// After an error.
     pub fn finish(&mut self) -> Result<RoundOutcome, ApplyError> {
-        unimplemented!("under construction")
+        assert!(!self.failed, "an apply round was used after it had failed");
+        let result = self.write();
+        self.abandon_on_error(result)?;
+        let regions = std::mem::take(&mut self.regions);
+        let applied = regions.into_values().map(|progress| progress.applied).collect();
+        Ok(RoundOutcome { applied, round: self.written, ..std::mem::take(&mut self.outcome) })
+    }
+
+    fn apply_entries(&mut self, applier: &mut RegionApplier, task: ApplyTask) -> Result<(), ApplyError> {
+        let mut waiting = task.waiting.into_iter().peekable();
+        for entry in task.entries {
+            let index = LogIndex(entry.index);
+            let responders = waiting.next_if(|(waits_for, _)| *waits_for == index).map(|(_, responders)| responders);
+            let apply_state = self.apply_entry(applier, entry, responders)?;
+            check_apply_state(task.region, &apply_state);
+            applier.apply_state = apply_state;
+            let applied = Applied { region: task.region, generation: task.generation, apply_state };
+            self.regions.insert(task.region, Progress { applied, written: false });
+            // Between two entries only: see the crate's documentation.
+            if self.pending.is_full() {
+                self.write()?;
+            }
+        }
+        let left = waiting.next().map(|(index, _)| index);
+        assert!(left.is_none(), "region {}: someone waits for entry {left:?}, which did not come", task.region);
+        Ok(())
+    }
+
+    fn apply_entry(
+        &mut self,
+        applier: &RegionApplier,
+        entry: Entry,
+        responders: Option<Vec<WriteResponder>>,
+    ) -> Result<ApplyState, ApplyError> {
+        let region = &applier.descriptor;
+        let mut state = applier.follow(&entry)?;
+        match entry::read(region.id, entry)? {
+            Content::Nothing => assert_number(region.id, &state, &responders, 0),
+            Content::Commands { region_version, commands } => {
+                assert_number(region.id, &state, &responders, commands.len());
+                let responders = responders.unwrap_or_default();
+                if region_version == region.epoch.version {
+                    self.execute_all(region, commands, responders)?;
+                } else {
+                    self.refuse_all(region, responders);
+                }
+            }
+            Content::CompactLog(compact) => {
+                assert_number(region.id, &state, &responders, 0);
+                self.compact_log(applier, &mut state, compact)?;
+            }
+        }
+        Ok(state)
+    }
+
+    fn execute_all(
+        &mut self,
+        region: &RegionDescriptor,
+        commands: Vec<Command>,
+        responders: Vec<WriteResponder>,
+    ) -> Result<(), ApplyError> {
+        let mut responders = responders.into_iter();
+        for command in commands {
+            let result = execute(&mut self.pending, &*self.engine, region, command)?;
+            self.outcome.commands += u64::from(result.is_ok());
+            if let Some(responder) = responders.next() {
+                self.outcome.answers.push((responder, result));
+            }
+        }
+        Ok(())
+    }
+
+    /// The range changed between proposing and applying (raftstore-rules §4: equality, checked at both).
+    fn refuse_all(&mut self, region: &RegionDescriptor, responders: Vec<WriteResponder>) {
+        for responder in responders {
+            let error = RequestError::EpochNotMatch { region: region.id, current: vec![region.clone()] };
+            self.outcome.answers.push((responder, Err(error)));
+        }
+    }
+
+    fn compact_log(
+        &mut self,
+        applier: &RegionApplier,
+        state: &mut ApplyState,
+        compact: CompactLog,
+    ) -> Result<(), ApplyError> {
+        let region = applier.descriptor.id;
+        if compact_log(region, state, compact)? {
+            self.outcome.truncations.push(Truncation {
+                region,
+                peer: applier.peer,
+                truncated: state.truncated,
+                writer: self.writer,
+                round: self.written.next(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the pending batch, if there is one.
+    fn write(&mut self) -> Result<(), ApplyError> {
+        let round = self.written.next();
+        let batch = &mut self.pending.batch;
+        let mut unwritten = false;
+        for (region, progress) in self.regions.iter_mut().filter(|(_, progress)| !progress.written) {
+            batch.put(Family::Meta, apply_state_key(*region), progress.applied.apply_state.encode());
+            progress.written = true;
+            unwritten = true;
+        }
+        if !unwritten {
+            assert!(batch.is_empty(), "a batch holds changes of no region");
+            return Ok(());
+        }
+        batch.set_round(self.writer, round);
+        self.engine.write(batch)?;
+        self.outcome.bytes += batch.bytes() as u64;
+        self.written = round;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Drops what was promised when it cannot be kept: the dropped responders say *unknown*, which is the truth.
+    fn abandon_on_error<T>(&mut self, result: Result<T, ApplyError>) -> Result<T, ApplyError> {
+        if result.is_err() {
+            self.failed = true;
+            self.outcome = RoundOutcome::default();
+            self.pending.clear();
+            self.regions.clear();
+        }
+        result
     }
 }
+
+impl std::fmt::Debug for ApplyRound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ApplyRound {{ writer: {:?}, written: {}, failed: {} }}", self.writer, self.written, self.failed)
+    }
+}
+
+/// Each command has its one responder, or nobody waits for the entry at all.
+fn assert_number(region: RegionId, state: &ApplyState, responders: &Option<Vec<WriteResponder>>, commands: usize) {
+    if let Some(responders) = responders {
+        let (index, waiting) = (state.applied, responders.len());
+        assert_eq!(waiting, commands, "region {region}, entry {index}: {waiting} wait for {commands} commands");
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+mod tests;
