@@ -115,3 +115,71 @@ impl FamilyOverlay {
 fn is_before(key: &[u8], end: &[u8]) -> bool {
     end.is_empty() || key < end
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::StateBatch;
+    use types::ColumnFamily::{Default as Plain, Lock};
+
+    use super::*;
+
+    fn value(value: &'static str) -> Option<Pending> {
+        Some(Pending::Value(value.into()))
+    }
+
+    const DELETED: Option<Pending> = Some(Pending::Deleted);
+
+    #[test]
+    fn the_newest_change_counts() {
+        let (mut batch, mut overlay) = (StateBatch::default(), Overlay::default());
+        batch.put(Plain, "c", "1");
+        batch.put(Lock, "c", "2");
+        batch.put(Family::Meta, "d", "3");
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"c"), value("1"));
+        assert_eq!(overlay.look_up(batch.ops(), Lock, b"c"), value("2"));
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"d"), None);
+        batch.delete(Plain, "c");
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"c"), DELETED);
+        batch.delete_range(Plain, KeyRange::new("a", "z"));
+        batch.put(Plain, "e", "4");
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"d"), DELETED);
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"e"), value("4"));
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"z"), None);
+        assert_eq!(overlay.look_up(batch.ops(), Lock, b"c"), value("2"));
+        overlay.clear();
+        batch.clear();
+        assert_eq!(overlay.look_up(batch.ops(), Plain, b"d"), None);
+    }
+
+    #[test]
+    fn deleted_ranges_join() {
+        type Ranges = &'static [(&'static str, &'static str)];
+        let cases: [(Ranges, Ranges); 7] = [
+            (&[("b", "c"), ("d", "e")], &[("b", "c"), ("d", "e")]),
+            (&[("b", "c"), ("c", "d")], &[("b", "d")]),
+            (&[("c", "d"), ("b", "c")], &[("b", "d")]),
+            (&[("b", "c"), ("e", "f"), ("h", "i"), ("c", "e")], &[("b", "f"), ("h", "i")]),
+            (&[("b", "e"), ("c", "d")], &[("b", "e")]),
+            (&[("c", "d"), ("e", "f"), ("b", "")], &[("b", "")]),
+            (&[("c", ""), ("a", "b"), ("d", "e")], &[("a", "b"), ("c", "")]),
+        ];
+        for (added, expected) in cases {
+            let mut family = FamilyOverlay::default();
+            added.iter().for_each(|(start, end)| family.delete_range(KeyRange::new(*start, *end)));
+            let joined = family.deleted.iter().map(|(start, end)| (&start[..], &end[..]));
+            let expected = expected.iter().map(|(start, end)| (start.as_bytes(), end.as_bytes()));
+            assert!(joined.eq(expected), "{added:?} became {:?}", family.deleted);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the overlay holds 1 changes, the batch 0")]
+    fn a_rolled_back_change_must_not_have_been_looked_at() {
+        let (mut batch, mut overlay) = (StateBatch::default(), Overlay::default());
+        let before = batch.save_point();
+        batch.put(Plain, "c", "1");
+        overlay.look_up(batch.ops(), Plain, b"c");
+        batch.roll_back(before);
+        overlay.look_up(batch.ops(), Plain, b"c");
+    }
+}

@@ -282,4 +282,7 @@ fn assert_number(region: RegionId, state: &ApplyState, responders: &Option<Vec<W
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests may")]
+mod replay;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
 mod tests;

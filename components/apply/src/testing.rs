@@ -24,12 +24,12 @@ pub(crate) const VERSION: u64 = 3;
 pub(crate) const WRITER: WriterId = WriterId::Apply(0);
 pub(crate) const TERM: u64 = 6;
 
-type Content = BTreeMap<(Family, Bytes), Bytes>;
+pub(crate) type Keys = BTreeMap<(Family, Bytes), Bytes>;
 
 /// A state engine that remembers every batch, so that a test can go back to any cut.
 #[derive(Default)]
 pub(crate) struct CutEngine {
-    content: Mutex<Content>,
+    content: Mutex<Keys>,
     batches: Mutex<Vec<StateBatch>>,
     fails: bool,
 }
@@ -51,6 +51,13 @@ impl CutEngine {
 
     pub fn batches(&self) -> Vec<StateBatch> {
         self.batches.lock().clone()
+    }
+
+    /// What users wrote, and the apply states: all that replicas must agree on.
+    pub fn replicated(&self) -> Keys {
+        let mut content = self.content.lock().clone();
+        content.remove(&(Family::Meta, WRITER.key()));
+        content
     }
 
     pub fn value(&self, key: &'static str) -> Option<Bytes> {
