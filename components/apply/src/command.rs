@@ -1,11 +1,9 @@
-//! Checking commands before they are proposed.
+//! Checking commands before they are proposed, and the rules of form that apply shares.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use proto::log::{Command, command};
+use proto::log::{Command, Operation, command, operation};
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use types::{KeyRange, RequestError};
-
-use crate::change::{Change, Swap};
+use types::{ColumnFamily, KeyRange, RequestError};
 
 /// Why a command can never be applied, whatever the region.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,31 +27,20 @@ impl From<CommandError> for RequestError {
 /// the command is missing, or a delete-range ends before it starts.
 pub fn check_command(command: &Command) -> Result<KeyRange, CommandError> {
     let mut keys = Enclosing::default();
-    // Cloning shares the keys and values, it does not copy them.
-    match command.kind.clone() {
+    match &command.kind {
         Some(command::Kind::Write(write)) => {
             check_count(write.operations.len())?;
-            for operation in write.operations {
-                check_change(operation.try_into()?, &mut keys)?;
-            }
+            write.operations.iter().try_for_each(|operation| check_operation(operation, &mut keys))?;
         }
         Some(command::Kind::CompareAndSwap(swap)) => {
-            let swap = Swap::try_from(swap)?;
+            known_family(swap.column_family)?;
             check_key(&swap.key)?;
             swap.expected.iter().chain(&swap.value).try_for_each(|value| check_value(value))?;
-            keys.add_key(swap.key);
+            keys.add_key(&swap.key);
         }
         None => return Err(empty_command()),
     }
     Ok(keys.into_range())
-}
-
-pub(crate) fn empty_command() -> CommandError {
-    CommandError("the command is empty: it must write or compare and swap".to_owned())
-}
-
-pub(crate) fn empty_batch() -> CommandError {
-    CommandError("the write batch has no operation".to_owned())
 }
 
 fn check_count(operations: usize) -> Result<(), CommandError> {
@@ -66,22 +53,27 @@ fn check_count(operations: usize) -> Result<(), CommandError> {
     }
 }
 
-fn check_change(change: Change, keys: &mut Enclosing) -> Result<(), CommandError> {
-    match change {
-        Change::Put(_, key, value) => {
-            check_key(&key)?;
-            check_value(&value)?;
-            keys.add_key(key);
+fn check_operation<'a>(operation: &'a Operation, keys: &mut Enclosing<'a>) -> Result<(), CommandError> {
+    match &operation.kind {
+        Some(operation::Kind::Put(put)) => {
+            known_family(put.column_family)?;
+            check_key(&put.key)?;
+            check_value(&put.value)?;
+            keys.add_key(&put.key);
         }
-        Change::Delete(_, key) => {
-            check_key(&key)?;
-            keys.add_key(key);
+        Some(operation::Kind::Delete(delete)) => {
+            known_family(delete.column_family)?;
+            check_key(&delete.key)?;
+            keys.add_key(&delete.key);
         }
-        Change::DeleteRange(_, range) => {
-            check_bound(&range.start)?;
-            check_bound(&range.end)?;
-            keys.add_range(range);
+        Some(operation::Kind::DeleteRange(delete)) => {
+            known_family(delete.column_family)?;
+            check_order(&delete.start, &delete.end)?;
+            check_bound(&delete.start)?;
+            check_bound(&delete.end)?;
+            keys.add_range(&delete.start, &delete.end);
         }
+        None => return Err(empty_operation()),
     }
     Ok(())
 }
@@ -106,49 +98,73 @@ fn check_length(what: &str, bytes: &[u8], limit: usize) -> Result<(), CommandErr
     Ok(())
 }
 
-/// The smallest range that holds what was added.
-#[derive(Debug, Default)]
-struct Enclosing {
-    /// The smallest key or start.
-    start: Option<Bytes>,
-    /// The largest key.
-    last_key: Option<Bytes>,
-    /// The largest end of a range, empty for an unbounded one.
-    end: Option<Bytes>,
+/// The column family with this number.
+pub(crate) fn known_family(number: u32) -> Result<ColumnFamily, CommandError> {
+    ColumnFamily::from_number(number)
+        .ok_or_else(|| CommandError(format!("column family {number} does not exist: use one of 0 to 2")))
 }
 
-impl Enclosing {
-    fn add_key(&mut self, key: Bytes) {
-        self.add_start(&key);
-        if self.last_key.as_ref().is_none_or(|last| *last < key) {
+/// A delete-range does not end before it starts. One that ends where it starts is empty, which is allowed.
+pub(crate) fn check_order(start: &Bytes, end: &Bytes) -> Result<(), CommandError> {
+    if start > end && !end.is_empty() {
+        let range = KeyRange::new(start.clone(), end.clone());
+        return Err(CommandError(format!("the delete-range {range} ends before it starts")));
+    }
+    Ok(())
+}
+
+pub(crate) fn empty_command() -> CommandError {
+    CommandError("the command is empty: it must write or compare and swap".to_owned())
+}
+
+pub(crate) fn empty_batch() -> CommandError {
+    CommandError("the write batch has no operation".to_owned())
+}
+
+pub(crate) fn empty_operation() -> CommandError {
+    CommandError("an operation is empty: it must put, delete or delete a range".to_owned())
+}
+
+/// The smallest range that holds what was added.
+#[derive(Debug, Default)]
+struct Enclosing<'a> {
+    /// The smallest key or start.
+    start: Option<&'a Bytes>,
+    /// The largest key.
+    last_key: Option<&'a Bytes>,
+    /// The largest end of a range, empty for an unbounded one.
+    end: Option<&'a Bytes>,
+}
+
+impl<'a> Enclosing<'a> {
+    fn add_key(&mut self, key: &'a Bytes) {
+        self.add_start(key);
+        if self.last_key.is_none_or(|last| last < key) {
             self.last_key = Some(key);
         }
     }
 
-    fn add_range(&mut self, range: KeyRange) {
-        self.add_start(&range.start);
-        let is_larger = |end: &Bytes| !end.is_empty() && (range.end.is_empty() || *end < range.end);
-        if self.end.as_ref().is_none_or(is_larger) {
-            self.end = Some(range.end);
+    fn add_range(&mut self, start: &'a Bytes, end: &'a Bytes) {
+        self.add_start(start);
+        if self.end.is_none_or(|last| !last.is_empty() && (end.is_empty() || last < end)) {
+            self.end = Some(end);
         }
     }
 
-    fn add_start(&mut self, key: &Bytes) {
-        if self.start.as_ref().is_none_or(|start| *key < *start) {
-            self.start = Some(key.clone());
+    fn add_start(&mut self, key: &'a Bytes) {
+        if self.start.is_none_or(|start| key < start) {
+            self.start = Some(key);
         }
     }
 
     /// # Panics
     /// When nothing was added.
     fn into_range(self) -> KeyRange {
-        let start = self.start.expect("a checked command has at least one key");
-        let end = match (self.last_key, self.end) {
-            (None, None) => unreachable!("whatever set the start set a key or an end"),
-            (None, Some(end)) => end,
+        let start = self.start.expect("a checked command has at least one key").clone();
+        let end = match self.last_key {
             // An end above the key is at or above the key's successor: nothing lies between a key and its successor.
-            (Some(key), Some(end)) if end.is_empty() || end > key => end,
-            (Some(key), _) => successor(&key),
+            Some(key) if self.end.is_none_or(|end| !end.is_empty() && end <= key) => successor(key),
+            _ => self.end.expect("whatever set the start set a key or an end").clone(),
         };
         KeyRange { start, end }
     }

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use engine::{StateBatch, StateRead};
-use proto::log::{Command, Operation, command};
+use proto::log::{Command, CompareAndSwap, Operation, command, operation};
 use types::{CommandOutput, KeyRange, RegionDescriptor, RequestError, WriteResult};
 
-use crate::change::{Change, Swap};
-use crate::command::{empty_batch, empty_command};
+use crate::command::{check_order, empty_batch, empty_command, empty_operation, known_family};
 use crate::pending::PendingBatch;
 
 /// Executes a command into the batch. A refused command leaves no trace there.
@@ -21,10 +20,7 @@ pub(crate) fn execute(
 ) -> engine::Result<WriteResult> {
     match command.kind {
         Some(command::Kind::Write(write)) => Ok(write_all(&mut pending.batch, region, write.operations)),
-        Some(command::Kind::CompareAndSwap(swap)) => match Swap::try_from(swap) {
-            Ok(swap) => compare_and_swap(pending, engine, region, swap),
-            Err(error) => Ok(Err(error.into())),
-        },
+        Some(command::Kind::CompareAndSwap(swap)) => compare_and_swap(pending, engine, region, swap),
         None => Ok(Err(empty_command().into())),
     }
 }
@@ -44,16 +40,23 @@ fn write_all(batch: &mut StateBatch, region: &RegionDescriptor, operations: Vec<
 }
 
 fn add_change(batch: &mut StateBatch, region: &RegionDescriptor, operation: Operation) -> Result<(), RequestError> {
-    match Change::try_from(operation)? {
-        Change::Put(family, key, value) => {
-            check_key(region, &key)?;
-            batch.put(family, key, value);
+    match operation.kind {
+        Some(operation::Kind::Put(put)) => {
+            let family = known_family(put.column_family)?;
+            check_key(region, &put.key)?;
+            batch.put(family, put.key, put.value);
         }
-        Change::Delete(family, key) => {
-            check_key(region, &key)?;
-            batch.delete(family, key);
+        Some(operation::Kind::Delete(delete)) => {
+            let family = known_family(delete.column_family)?;
+            check_key(region, &delete.key)?;
+            batch.delete(family, delete.key);
         }
-        Change::DeleteRange(family, range) => batch.delete_range(family, own_range(region, range)?),
+        Some(operation::Kind::DeleteRange(delete)) => {
+            let family = known_family(delete.column_family)?;
+            check_order(&delete.start, &delete.end)?;
+            batch.delete_range(family, own_range(region, KeyRange { start: delete.start, end: delete.end })?);
+        }
+        None => return Err(empty_operation().into()),
     }
     Ok(())
 }
@@ -62,17 +65,21 @@ fn compare_and_swap(
     pending: &mut PendingBatch,
     engine: &dyn StateRead,
     region: &RegionDescriptor,
-    swap: Swap,
+    swap: CompareAndSwap,
 ) -> engine::Result<WriteResult> {
+    let family = match known_family(swap.column_family) {
+        Ok(family) => family,
+        Err(error) => return Ok(Err(error.into())),
+    };
     if let Err(error) = check_key(region, &swap.key) {
         return Ok(Err(error));
     }
-    let previous = pending.get(engine, swap.family, &swap.key)?;
+    let previous = pending.get(engine, family, &swap.key)?;
     let swapped = previous == swap.expected;
     if swapped {
         match swap.value {
-            Some(value) => pending.batch.put(swap.family, swap.key, value),
-            None => pending.batch.delete(swap.family, swap.key),
+            Some(value) => pending.batch.put(family, swap.key, value),
+            None => pending.batch.delete(family, swap.key),
         }
     }
     Ok(Ok(CommandOutput::Compared { swapped, previous }))

@@ -31,12 +31,10 @@
 //! the limits of [`types::limits`] are checked by [`check_command`] before a command is proposed and never at apply,
 //! because two builds may disagree about them.
 //!
-//! Reading order: [`build`], [`command`], [`applier`], [`round`]; inside, `entry`, `change`, `execute`, `overlay`,
-//! `pending`.
+//! Reading order: [`build`], [`command`], [`applier`], [`round`]; inside, `entry`, `execute`, `overlay`, `pending`.
 
 pub mod applier;
 pub mod build;
-mod change;
 pub mod command;
 mod entry;
 mod execute;
