@@ -17,13 +17,13 @@
 
 pub mod clock;
 mod mailbox;
-pub mod metrics;
 pub mod pool;
 pub mod spawn;
 pub mod system;
 
+pub use observe::{QueueMetrics, SystemMetrics};
+
 pub use clock::{Clock, ManualClock, ManualWallClock, MonotonicClock, SystemWallClock, WallClock, entropy_seed};
-pub use metrics::{QueueMetrics, SystemMetrics};
 pub use pool::Pool;
 pub use spawn::{Joinable, Spawner, ThreadSpawner};
 pub use system::{Actor, Handler, SendError, System, SystemConfig, Verdict};

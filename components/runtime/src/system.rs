@@ -5,10 +5,10 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use observe::SystemMetrics;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::mailbox::{Mailbox, Notify};
-use crate::metrics::SystemMetrics;
 
 /// How many ids [`System::broadcast`] collects under one lock (raftstore-rules §1).
 const BROADCAST_CHUNK: usize = 256;

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge};
 
-/// What a [`System`](crate::system::System) tells about itself. The handles are shared: clones count together.
+/// What a set of actors tells about itself. The handles are shared: clones count together.
 #[derive(Clone)]
 pub struct SystemMetrics {
     /// Actors that wait on the run queue.
