@@ -83,7 +83,7 @@ fn random_log_op(rng: &mut Rng, model: &mut LogModel) -> LogOp {
             op
         }
         13 => {
-            let floor = LogIndex(rng.below(50));
+            let floor = LogIndex(1 + rng.below(50));
             record.floor = record.floor.max(floor);
             let op = LogOp::RaiseCommitFloor { region: RegionId(region), floor };
             forget_if_empty(model, region);

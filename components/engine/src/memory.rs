@@ -1,1 +1,0 @@
-//! Both engines in memory, with crashes and faults.
