@@ -1,13 +1,14 @@
-//! What the tests of this crate share: an engine that keeps every cut, entries, and responders that remember.
+//! What the tests of this crate share: an engine that notes its batches, entries, and responders that remember.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use engine::memory::{CrashPoint, Fault, FaultPoint, MemDisk, MemStateEngine};
 use engine::{
-    ApplyState, EngineError, Entry, Family, IngestFile, IterRange, SstWriter, StateBatch, StateEngine, StateIterator,
-    StateOp, StateRead, StateStatistics, WriterId,
+    ApplyState, Entry, Family, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator,
+    StateRead, StateStatistics, WriterId,
 };
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -26,27 +27,38 @@ pub(crate) const TERM: u64 = 6;
 
 pub(crate) type Keys = BTreeMap<(Family, Bytes), Bytes>;
 
-/// A state engine that remembers every batch, so that a test can go back to any cut.
-#[derive(Default)]
+/// A state engine in memory that notes its batches, so that a test can look at them and go back to any cut.
 pub(crate) struct CutEngine {
-    content: Mutex<Keys>,
+    disk: MemDisk,
+    engine: MemStateEngine,
     batches: Mutex<Vec<StateBatch>>,
-    fails: bool,
+}
+
+impl Default for CutEngine {
+    fn default() -> Self {
+        Self::open(MemDisk::default())
+    }
 }
 
 impl CutEngine {
-    /// An engine that takes no write.
-    pub fn failing() -> Self {
-        Self { fails: true, ..Self::default() }
+    fn open(disk: MemDisk) -> Self {
+        let engine = disk.open_state().unwrap();
+        Self { disk, engine, batches: Mutex::default() }
     }
 
-    /// The engine as a crash leaves it that keeps this many batches.
-    pub fn crashed(&self, batches: usize) -> Self {
-        let kept = Self::default();
-        for batch in &self.batches.lock()[..batches] {
-            kept.write(batch).unwrap();
-        }
-        kept
+    /// An engine whose next call of a kind fails.
+    pub fn failing(point: FaultPoint) -> Self {
+        let engine = Self::default();
+        engine.disk.inject(point, 1, Fault::Io);
+        engine
+    }
+
+    /// Another engine with the same batches, as a crash leaves it that keeps so many of them.
+    pub fn crashed(&self, state_batches: usize) -> Self {
+        let other = Self::default();
+        self.batches().iter().for_each(|batch| other.write(batch).unwrap());
+        other.disk.crash_at(CrashPoint { state_batches, ..CrashPoint::OLDEST });
+        Self::open(other.disk.clone())
     }
 
     pub fn batches(&self) -> Vec<StateBatch> {
@@ -55,9 +67,17 @@ impl CutEngine {
 
     /// What users wrote, and the apply states: all that replicas must agree on.
     pub fn replicated(&self) -> Keys {
-        let mut content = self.content.lock().clone();
-        content.remove(&(Family::Meta, WRITER.key()));
-        content
+        let mut keys = Keys::new();
+        for family in Family::ALL {
+            let mut iter = self.iter(family, IterRange::default()).unwrap();
+            let mut valid = iter.seek_to_first().unwrap();
+            while valid {
+                keys.insert((family, Bytes::copy_from_slice(iter.key())), Bytes::copy_from_slice(iter.value()));
+                valid = iter.next().unwrap();
+            }
+        }
+        keys.remove(&(Family::Meta, WRITER.key()));
+        keys
     }
 
     pub fn value(&self, key: &'static str) -> Option<Bytes> {
@@ -70,69 +90,53 @@ impl CutEngine {
     }
 }
 
-fn not_here<T>() -> engine::Result<T> {
-    Err(EngineError::Busy { engine: "state", reason: "apply never asks for this" })
-}
-
 impl StateRead for CutEngine {
-    fn get(&self, family: Family, key: &[u8]) -> engine::Result<Option<Bytes>> {
-        Ok(self.content.lock().get(&(family, Bytes::copy_from_slice(key))).cloned())
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>> {
+        self.engine.get(family, key)
     }
 
-    fn iter(&self, _: Family, _: IterRange) -> engine::Result<Box<dyn StateIterator + '_>> {
-        not_here()
+    fn iter(&self, family: Family, range: IterRange) -> Result<Box<dyn StateIterator + '_>> {
+        self.engine.iter(family, range)
     }
 }
 
 impl StateEngine for CutEngine {
-    fn write(&self, batch: &StateBatch) -> engine::Result<()> {
-        if self.fails {
-            return Err(EngineError::Io { engine: "state", operation: "write", cause: "the test says so".to_owned() });
-        }
-        let mut content = self.content.lock();
-        for op in batch.ops() {
-            match op.clone() {
-                StateOp::Put(family, key, value) => drop(content.insert((family, key), value)),
-                StateOp::Delete(family, key) => drop(content.remove(&(family, key))),
-                StateOp::DeleteRange(family, range) => {
-                    content.retain(|(f, key), _| *f != family || !range.contains(key))
-                }
-            }
-        }
+    fn write(&self, batch: &StateBatch) -> Result<()> {
+        self.engine.write(batch)?;
         self.batches.lock().push(batch.clone());
         Ok(())
     }
 
     fn snapshot(&self) -> Arc<dyn StateRead> {
-        Arc::new(self.crashed(self.batches.lock().len()))
+        self.engine.snapshot()
     }
 
-    fn flush(&self) -> engine::Result<()> {
-        not_here()
+    fn flush(&self) -> Result<()> {
+        self.engine.flush()
     }
 
-    fn persisted_round(&self, _: WriterId) -> engine::Result<Round> {
-        not_here()
+    fn persisted_round(&self, writer: WriterId) -> Result<Round> {
+        self.engine.persisted_round(writer)
     }
 
-    fn sst_writer(&self, _: Family, _: &Path) -> engine::Result<Box<dyn SstWriter>> {
-        not_here()
+    fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
+        self.engine.sst_writer(family, path)
     }
 
-    fn ingest(&self, _: &[IngestFile]) -> engine::Result<()> {
-        not_here()
+    fn ingest(&self, files: &[IngestFile]) -> Result<()> {
+        self.engine.ingest(files)
     }
 
-    fn delete_files_in_range(&self, _: &KeyRange) -> engine::Result<()> {
-        not_here()
+    fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {
+        self.engine.delete_files_in_range(range)
     }
 
-    fn approximate_bytes(&self, _: &KeyRange) -> engine::Result<u64> {
-        not_here()
+    fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
+        self.engine.approximate_bytes(range)
     }
 
     fn statistics(&self) -> StateStatistics {
-        StateStatistics::default()
+        self.engine.statistics()
     }
 }
 

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use engine::memory::FaultPoint;
 use engine::{StateBatch, StateOp, StateRead as _};
 use proto::log::{Command, EntryBatch, Operation, Put, operation};
 use raft_proto::eraftpb::EntryType;
@@ -112,6 +113,9 @@ fn a_round_is_empty_after_its_end_and_goes_on_counting() {
     bench.apply(vec![raw_entry(7, "")]).unwrap();
     assert_eq!(bench.finish().round, Round(2));
     assert_eq!(bench.engine.batches().len(), 2);
+    assert_eq!(bench.engine.persisted_round(WRITER).unwrap(), Round(0));
+    bench.engine.flush().unwrap();
+    assert_eq!(bench.engine.persisted_round(WRITER).unwrap(), Round(2), "the count rides in the batch");
 }
 
 #[test]
@@ -453,13 +457,25 @@ fn many_small_changes_fill_a_batch_too() {
 
 #[test]
 fn a_failed_write_leaves_every_answer_unknown() {
-    let mut bench = Bench::on(CutEngine::failing());
+    let mut bench = Bench::on(CutEngine::failing(FaultPoint::StateWrite));
     bench.apply_commands(6, vec![put_one("c", "1"), put_one("z", "1")]);
     let error = bench.round.finish().unwrap_err();
     assert!(matches!(error, ApplyError::Engine(_)), "{error}");
     let answers = bench.answers.taken();
     assert_eq!(answers.len(), 2);
     assert!(answers.iter().all(|(_, answer)| matches!(answer, Err(RequestError::Undetermined { .. }))));
+}
+
+#[test]
+fn a_failed_read_stops_the_round() {
+    let mut bench = Bench::on(CutEngine::failing(FaultPoint::StateRead));
+    let waiting = vec![(6, bench.answers.responders(0..2))];
+    let commands = vec![put_one("c", "1"), swap("d", None, Some("1"))];
+    let error = bench.round.apply(&mut bench.applier, task(vec![entry(6, commands)], waiting)).unwrap_err();
+    assert!(matches!(error, ApplyError::Engine(_)), "{error}");
+    assert_eq!(bench.answers.taken().len(), 2);
+    assert_eq!(bench.applier.apply_state, applier().apply_state);
+    assert!(bench.engine.batches().is_empty());
 }
 
 #[test]
