@@ -111,3 +111,35 @@ impl WallClock for ManualWallClock {
 pub fn entropy_seed() -> u64 {
     RandomState::new().hash_one(SystemWallClock.unix_ms())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_when_told() {
+        let clock = ManualClock::new();
+        let other = clock.clone();
+        assert_eq!(clock.now(), Instant::ORIGIN);
+        assert_eq!(clock.advance(Duration::from_millis(3)), Instant(3_000_000));
+        assert_eq!(other.now(), Instant(3_000_000));
+        let wall = ManualWallClock::new(7);
+        wall.clone().set(5);
+        assert_eq!(wall.unix_ms(), 5);
+    }
+
+    #[test]
+    fn the_monotonic_clock_does_not_go_back() {
+        let clock = MonotonicClock::new();
+        let readings: Vec<Instant> = (0..1000).map(|_| clock.now()).collect();
+        assert!(readings.is_sorted());
+    }
+
+    #[test]
+    fn seeds_differ() {
+        let mut seeds: Vec<u64> = (0..1000).map(|_| entropy_seed()).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 1000);
+    }
+}

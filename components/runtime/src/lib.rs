@@ -13,13 +13,15 @@
 //!
 //! This crate must never know what a region is, wait by sleeping, or spin.
 //!
-//! Reading order: [`system`], [`mailbox`](self), [`pool`], [`spawn`], [`clock`].
+//! Reading order: [`system`], then `mailbox`, [`pool`], [`worker`], [`timer`], and the seams [`spawn`] and [`clock`].
 
 pub mod clock;
 mod mailbox;
 pub mod pool;
 pub mod spawn;
 pub mod system;
+pub mod timer;
+pub mod worker;
 
 pub use observe::{QueueMetrics, SystemMetrics};
 
@@ -27,3 +29,5 @@ pub use clock::{Clock, ManualClock, ManualWallClock, MonotonicClock, SystemWallC
 pub use pool::Pool;
 pub use spawn::{Joinable, Spawner, ThreadSpawner};
 pub use system::{Actor, Handler, SendError, System, SystemConfig, Verdict};
+pub use timer::{TimerId, TimerWheel, WheelConfig, WheelFull};
+pub use worker::{Runner, ScheduleError, Scheduler, Worker, WorkerThread};
