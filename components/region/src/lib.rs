@@ -13,16 +13,35 @@
 //!
 //! What this crate must never do: know the store, a thread, a socket, or RocksDB.
 //!
-//! Reading order: [`input`], [`effect`], [`config`], then [`machine`].
+//! Reading order: [`input`], [`effect`], [`config`], then [`machine`]; then the concerns that extend it, each in its own
+//! file: `ready` with `persists` and `applies` (what may leave when), `role`, `requests`, `proposals` with `waiting`,
+//! `reads`, `elections`, `validate`, `transfer`, `compaction`, `status`; below them `storage` and `cache`, which raft
+//! reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
 
+mod applies;
+mod cache;
+mod compaction;
 pub mod config;
 pub mod effect;
+mod elections;
 pub mod input;
 pub mod machine;
 pub mod message;
+mod persists;
+mod proposals;
+mod reads;
+mod ready;
+mod requests;
+mod role;
+mod status;
+mod storage;
+mod transfer;
+mod validate;
+mod waiting;
 
 pub use config::RegionConfig;
 pub use effect::{Apply, Effect, Persist, ReadGrant, Role, RoleChange};
-pub use input::{Input, Inspector, Proposal, Read, ReadResponder, RegionStatus, TransferResponder};
+pub use input::{Input, Inspector, MemberStatus, Proposal, Read, ReadResponder, RegionStatus, TransferResponder};
 pub use machine::{Region, RegionError, Restored};
 pub use message::RegionMessage;
+pub use validate::{DropReason, Dropped};

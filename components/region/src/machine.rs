@@ -3,12 +3,26 @@
 use std::sync::Arc;
 
 use engine::{ApplyState, EngineError, HardState, LogEngine};
-use slog::Logger;
-use types::{Generation, LogIndex, Peer, RegionDescriptor};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
+use slog::{Logger, debug, info, o, warn};
+use types::{Generation, LogIndex, Peer, RegionDescriptor, RequestError};
 
+use crate::applies::Applies;
 use crate::config::RegionConfig;
-use crate::effect::Effect;
-use crate::input::{Input, RegionStatus};
+use crate::effect::{Effect, Role};
+use crate::elections::{ElectionTimeouts, Restraint};
+use crate::input::Input;
+use crate::message::RegionMessage;
+use crate::persists::Persists;
+use crate::reads::ConfirmedReads;
+use crate::role::{RoleState, Standing};
+use crate::storage::LogStore;
+use crate::transfer::Transfer;
+use crate::validate::Dropped;
+use crate::waiting::Waiting;
+
+/// Bytes of log that are read at a time when a start looks for entries whose commit must be recorded.
+const SCAN_BYTES: u64 = 1 << 20;
 
 /// What a peer starts from: read from both engines and checked by the driver (D8).
 #[derive(Clone, Debug)]
@@ -49,39 +63,267 @@ pub enum RegionError {
 }
 
 /// One region's peer.
-pub struct Region {}
+///
+/// What every role has lies here; what only a leader has lies in its role. The files beside this one each hold one
+/// concern and extend the machine by it.
+pub struct Region {
+    pub(crate) config: Arc<RegionConfig>,
+    pub(crate) logger: Logger,
+    pub(crate) descriptor: Arc<RegionDescriptor>,
+    pub(crate) peer: Peer,
+    pub(crate) generation: Generation,
+    pub(crate) node: RawNode<LogStore>,
+    pub(crate) standing: Standing,
+    pub(crate) role: RoleState,
+    pub(crate) timeouts: ElectionTimeouts,
+    pub(crate) restraint: Restraint,
+    pub(crate) persists: Persists,
+    pub(crate) applies: Applies,
+    pub(crate) waiting: Waiting,
+    pub(crate) confirmed: ConfirmedReads,
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) log_bytes: u64,
+    pub(crate) idle_ticks: u32,
+    pub(crate) dropped: Dropped,
+}
 
 impl Region {
-    /// A peer that goes on from what was restored.
+    /// A peer that goes on from what was restored. The driver ends a round right after it: committed entries that are
+    /// not applied wait to be handed out.
+    ///
+    /// # Errors
+    /// When the indexes contradict each other, or the log cannot be read.
     pub fn new(
         config: Arc<RegionConfig>,
         restored: Restored,
         log: Arc<dyn LogEngine>,
         logger: &Logger,
     ) -> Result<Self, RegionError> {
-        let _ = (config, restored, log, logger);
-        unimplemented!("under construction")
+        let Restored { descriptor, peer, apply_state, hard_state, last_index, log_bytes, generation, may_have_voted } =
+            restored;
+        let logger = logger.new(o!("region" => descriptor.id.0, "peer" => peer.id.0));
+        let refused = |cause: String| RegionError::Raft { region: descriptor.id.0, cause };
+        let ordered = [apply_state.truncated, apply_state.applied, hard_state.commit, last_index];
+        if !ordered.is_sorted() {
+            return Err(refused(format!("truncated, applied, commit and last index are not in order: {ordered:?}")));
+        }
+        let store = LogStore::new(&descriptor, peer.id, log, hard_state, apply_state, last_index);
+        let node = RawNode::new(&raft_config(&config, peer, apply_state), store, &logger)
+            .map_err(|error| refused(error.to_string()))?;
+        let mut region = Self {
+            timeouts: ElectionTimeouts::new(&config, &descriptor, peer.id),
+            restraint: Restraint::new(hard_state.commit, may_have_voted, config.election_ticks),
+            persists: Persists::new(hard_state.term, hard_state.vote),
+            applies: Applies::new(apply_state.applied, config.max_apply_bytes),
+            standing: Standing { role: Role::Follower, term: hard_state.term, leader: None },
+            role: RoleState::Follower,
+            waiting: Waiting::default(),
+            confirmed: ConfirmedReads::default(),
+            transfer: None,
+            idle_ticks: 0,
+            dropped: Dropped::default(),
+            descriptor: Arc::new(descriptor),
+            config,
+            logger,
+            peer,
+            generation,
+            node,
+            log_bytes,
+        };
+        region.check_store()?;
+        region.note_uncommitted(hard_state.commit.next(), last_index)?;
+        region.set_election_timeout();
+        info!(
+            region.logger, "peer started";
+            "term" => hard_state.term.0, "applied" => apply_state.applied.0, "commit" => hard_state.commit.0,
+            "last" => last_index.0, "may_have_voted" => may_have_voted,
+        );
+        Ok(region)
     }
 
     /// Takes something that happened. Cheap: most work is gathered until [`finish_round`](Self::finish_round).
+    ///
+    /// # Errors
+    /// When the log cannot be read. The region takes nothing more then.
     pub fn step(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
-        let _ = (input, effects);
-        unimplemented!("under construction")
+        match input {
+            Input::Message(message) => self.on_message(*message),
+            Input::Propose(proposal) => self.on_propose(proposal, effects),
+            Input::Read(read) => self.on_read(read, effects),
+            Input::TransferLeader { to, responder } => self.on_transfer_leader(to, responder, effects)?,
+            Input::Inspect(inspector) => effects.push(Effect::Inspected(inspector, Box::new(self.status()))),
+            Input::Tick => self.on_tick(effects)?,
+            // What another `RawNode` asked for says nothing about this one's readies and entries (D11).
+            Input::Persisted { generation, ready } if generation == self.generation => {
+                self.on_persisted(ready, effects)
+            }
+            Input::Applied { generation, apply_state } if generation == self.generation => {
+                self.on_applied(apply_state, effects)?;
+            }
+            Input::Persisted { generation, .. } | Input::Applied { generation, .. } => {
+                debug!(self.logger, "completion of another generation dropped"; "generation" => generation.0);
+            }
+            Input::Unreachable { peer } => self.node.report_unreachable(peer.0),
+        }
+        self.after_raft(effects)
     }
 
     /// Ends a round: makes one entry of the gathered proposals, and one ready of everything.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step).
     pub fn finish_round(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
-        let _ = effects;
-        unimplemented!("under construction")
+        self.propose_gathered(effects)?;
+        self.ask_reads();
+        self.after_raft(effects)?;
+        self.take_readies(effects)?;
+        self.after_raft(effects)
     }
 
-    /// What the region looks like.
-    pub fn status(&self) -> RegionStatus {
-        unimplemented!("under construction")
+    /// Gives up everything that waits; used when the store stops. What was never proposed is refused; what may still be
+    /// committed by the other members is *unknown*, which dropping its responder says.
+    pub fn shut_down(mut self, effects: &mut Vec<Effect>) {
+        let stopped = RequestError::NotLeader { region: self.descriptor.id, leader: None };
+        if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
+            for responder in leader.gathered.into_responders() {
+                effects.push(Effect::Refuse(responder, stopped.clone()));
+            }
+            for responder in leader.reads.into_responders() {
+                effects.push(Effect::RefuseRead(responder, stopped.clone()));
+            }
+        }
+        for responder in self.confirmed.into_responders() {
+            effects.push(Effect::RefuseRead(responder, stopped.clone()));
+        }
+        if let Some(transfer) = self.transfer {
+            effects.push(Effect::Transferred(transfer.into_responder(), Err(stopped)));
+        }
     }
 
-    /// Gives up everything that waits, as *unknown* or refused; used when the store stops.
-    pub fn shut_down(self, effects: &mut Vec<Effect>) {
-        let _ = effects;
+    /// Messages that were dropped since the start, by reason.
+    pub fn dropped_messages(&self) -> &Dropped {
+        &self.dropped
+    }
+
+    /// Messages that were dropped since the start because too many waited for the log engine.
+    pub fn dropped_unsent(&self) -> u64 {
+        self.persists.dropped()
+    }
+
+    /// Bytes of entries in memory.
+    pub fn cached_bytes(&self) -> u64 {
+        self.node.store().cached_bytes()
+    }
+
+    fn on_message(&mut self, message: RegionMessage) {
+        if let Err(reason) = self.check_message(&message) {
+            self.dropped.add(reason);
+            debug!(
+                self.logger, "message dropped";
+                "reason" => reason.label(), "from" => message.from.id.0, "type" => ?message.raft.get_msg_type(),
+            );
+            return;
+        }
+        debug!(
+            self.logger, "receive";
+            "from" => message.from.id.0, "type" => ?message.raft.get_msg_type(), "term" => message.raft.term,
+        );
+        if let Err(error) = self.node.step(message.raft) {
+            warn!(self.logger, "raft refused a message"; "from" => message.from.id.0, "error" => %error);
+        }
+    }
+
+    fn on_tick(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        self.restraint.tick();
+        if !self.restraint.is_replaying(&self.node.store().apply_state()) && self.may_campaign() {
+            self.node.tick();
+            self.after_raft(effects)?;
+        }
+        self.tick_transfer(effects);
+        self.tick_compaction()?;
+        self.tick_idle();
+        Ok(())
+    }
+
+    /// A lone voter leads in the same step in which it campaigns, and raft asserts that its whole log is durable then.
+    /// Everyone else asks for votes first, and the question waits for the log (D1).
+    pub(crate) fn may_campaign(&self) -> bool {
+        let raft = &self.node.raft;
+        raft.state == StateRole::Leader || self.persists.is_idle() || !raft.prs().is_singleton()
+    }
+
+    /// Frees what a region without writes does not need: with thousands of regions, most of them are such.
+    fn tick_idle(&mut self) {
+        self.idle_ticks = self.idle_ticks.saturating_add(1);
+        if self.idle_ticks == self.config.election_ticks {
+            self.node.raft.maybe_free_inflight_buffers();
+            self.trim_cache(0);
+        }
+    }
+
+    fn on_applied(&mut self, apply_state: ApplyState, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        self.applies.applied(apply_state.applied);
+        self.node.advance_apply_to(apply_state.applied.0);
+        self.forget_bytes(apply_state.truncated)?;
+        self.node.mut_store().set_apply_state(apply_state);
+        self.grant_reads(effects);
+        Ok(())
+    }
+
+    /// Follows raft after everything that may have moved it.
+    pub(crate) fn after_raft(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        self.check_store()?;
+        self.follow_standing(effects);
+        self.set_election_timeout();
+        Ok(())
+    }
+
+    /// Overwrites the timeout that raft may have drawn from its thread's chance, unconditionally: raft draws again where
+    /// nothing visible changes.
+    fn set_election_timeout(&mut self) {
+        let ticks = self.timeouts.at(types::Term(self.node.raft.term));
+        self.node.raft.set_randomized_election_timeout(ticks);
+    }
+
+    /// Gives up if the log engine failed while raft read from it.
+    pub(crate) fn check_store(&self) -> Result<(), RegionError> {
+        self.node.store().take_failure().map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    pub(crate) fn raft_failed(&self, error: &raft::Error) -> RegionError {
+        RegionError::Raft { region: self.descriptor.id.0, cause: error.to_string() }
+    }
+
+    /// Finds the entries behind the commit index whose commit will have to be recorded (D1).
+    fn note_uncommitted(&mut self, first: LogIndex, last: LogIndex) -> Result<(), RegionError> {
+        let mut low = first;
+        while low <= last {
+            let entries = self.node.store().read(low, last.next(), SCAN_BYTES)?;
+            self.persists.note_entries(&entries);
+            low = LogIndex(low.0 + entries.len() as u64);
+        }
+        Ok(())
+    }
+}
+
+fn raft_config(config: &RegionConfig, peer: Peer, apply_state: ApplyState) -> Config {
+    Config {
+        id: peer.id.0,
+        election_tick: config.election_ticks as usize,
+        heartbeat_tick: config.heartbeat_ticks as usize,
+        applied: apply_state.applied.0,
+        max_size_per_msg: config.max_message_bytes,
+        max_inflight_msgs: config.max_inflight_messages,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        // Halves the messages of a write. An idle follower learns of the last commit with the next heartbeat; nothing
+        // that is answered waits for that, since reads and writes are served by the leader.
+        skip_bcast_commit: true,
+        batch_append: true,
+        // Proposals are held to the bound before they reach raft, which would drop a whole round's entry at once.
+        max_uncommitted_size: (config.max_uncommitted_bytes + config.max_entry_bytes).max(config.max_message_bytes),
+        max_committed_size_per_ready: config.max_apply_bytes,
+        ..Config::default()
     }
 }

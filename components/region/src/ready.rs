@@ -1,0 +1,140 @@
+//! From raft's readies to effects.
+
+use engine::Entry;
+use raft::eraftpb::Message;
+use slog::debug;
+use types::{LogIndex, ReadyNumber, RequestError, Term};
+
+use crate::cache::entry_bytes;
+use crate::effect::{Apply, Effect, Persist};
+use crate::machine::{Region, RegionError};
+use crate::message::RegionMessage;
+use crate::storage::from_raft_hard_state;
+
+impl Region {
+    /// Takes raft's readies until there is nothing left that may leave now.
+    pub(crate) fn take_readies(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        let mut first = true;
+        while self.persists.has_room() && self.node.has_ready() && (first || self.applies.has_room()) {
+            self.take_ready(effects)?;
+            first = false;
+        }
+        Ok(())
+    }
+
+    fn take_ready(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        let hands_out = self.applies.has_room();
+        self.node.mut_store().set_hands_out(hands_out);
+        let mut ready = self.node.ready();
+        self.node.mut_store().set_hands_out(true);
+        self.check_store()?;
+        assert!(ready.snapshot().is_empty(), "a snapshot passed the check of messages");
+
+        let number = ReadyNumber(ready.number());
+        let entries = ready.take_entries();
+        let (early, late) = (ready.take_messages(), ready.take_persisted_messages());
+        let committed = ready.take_committed_entries();
+        self.confirm_reads(ready.take_read_states(), effects);
+
+        self.keep(&entries);
+        let hard_state = from_raft_hard_state(&self.node.raft.hard_state());
+        let demand = self.persists.demand(hard_state.term, hard_state.vote, hard_state.commit, !entries.is_empty());
+        let complete = self.persists.begin(number, demand);
+        // A leader's appends leave beside its own write, not behind it (raft thesis §10.2.1).
+        for message in early {
+            if let Some(message) = self.persists.pass_early(message) {
+                self.send(message, effects);
+            }
+        }
+        if demand.write {
+            effects.push(Effect::Persist(Persist {
+                region: self.descriptor.id,
+                peer: self.peer.id,
+                generation: self.generation,
+                ready: number,
+                entries,
+                hard_state,
+            }));
+        }
+        for message in late {
+            if let Some(message) = self.persists.pass_late(message) {
+                self.send(message, effects);
+            }
+        }
+        self.node.advance_append_async(ready);
+        if complete {
+            self.node.on_persist_ready(number.0);
+        }
+        self.hand_out(committed, effects);
+        Ok(())
+    }
+
+    /// Everything up to a ready is durable.
+    pub(crate) fn on_persisted(&mut self, durable: ReadyNumber, effects: &mut Vec<Effect>) {
+        let (complete, released) = self.persists.complete(durable);
+        if let Some(number) = complete {
+            self.node.on_persist_ready(number.0);
+        }
+        for message in released {
+            self.send(message, effects);
+        }
+        self.trim_cache(self.config.entry_cache_bytes);
+    }
+
+    /// Drops durable entries from the cache until it holds no more than `bound` bytes.
+    pub(crate) fn trim_cache(&mut self, bound: u64) {
+        let durable = LogIndex(self.node.raft.raft_log.persisted);
+        self.node.mut_store().evict(bound, durable);
+    }
+
+    /// Takes entries into the log in memory, where raft looks for them as soon as its ready is advanced.
+    fn keep(&mut self, entries: &[Entry]) {
+        if entries.is_empty() {
+            return;
+        }
+        self.idle_ticks = 0;
+        self.persists.note_entries(entries);
+        let replaced = self.node.mut_store().append(entries);
+        let added: u64 = entries.iter().map(entry_bytes).sum();
+        self.log_bytes = (self.log_bytes + added).saturating_sub(replaced);
+    }
+
+    fn hand_out(&mut self, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        if entries.is_empty() {
+            return;
+        }
+        self.applies.hand_out(&entries);
+        let mut waiting = Vec::new();
+        for entry in &entries {
+            let index = LogIndex(entry.index);
+            let settled = self.waiting.settle(Term(entry.term), index);
+            for responder in settled.lost {
+                effects.push(Effect::Refuse(responder, RequestError::StaleCommand { region: self.descriptor.id }));
+            }
+            if !settled.found.is_empty() {
+                waiting.push((index, settled.found));
+            }
+        }
+        effects.push(Effect::Apply(Apply {
+            region: self.descriptor.id,
+            generation: self.generation,
+            entries,
+            waiting,
+        }));
+    }
+
+    fn send(&self, message: Message, effects: &mut Vec<Effect>) {
+        let Some(to) = self.descriptor.peers.iter().find(|peer| peer.id.0 == message.to) else {
+            debug!(self.logger, "message to a peer that is no member dropped"; "to" => message.to);
+            return;
+        };
+        debug!(self.logger, "send"; "to" => message.to, "type" => ?message.get_msg_type(), "term" => message.term);
+        effects.push(Effect::Send(RegionMessage {
+            region: self.descriptor.id,
+            from: self.peer,
+            to: *to,
+            epoch: self.descriptor.epoch,
+            raft: message,
+        }));
+    }
+}

@@ -1,0 +1,47 @@
+//! Whether a region may serve a request at all.
+
+use types::{KeyRange, RequestError, RequestHeader};
+
+use crate::machine::Region;
+
+impl Region {
+    /// Checks what every request says about the region, in the order of wire.md A0. That the region is here, and on the
+    /// right store, was the store's to check.
+    pub(crate) fn check_header(&self, header: &RequestHeader) -> Result<(), RequestError> {
+        let region = self.descriptor.id;
+        if self.leader().is_none() {
+            return Err(self.not_leader());
+        }
+        if let Some(requested) = header.peer_id.filter(|id| *id != self.peer.id) {
+            return Err(RequestError::MismatchPeerId { requested, actual: self.peer.id });
+        }
+        if header.term.is_some_and(|term| term.0.saturating_add(1) < self.standing.term.0) {
+            return Err(RequestError::StaleCommand { region });
+        }
+        // Equal, not at least: a peer that is behind its client cannot know its range either (raftstore-rules §4).
+        if header.epoch.version != self.descriptor.epoch.version {
+            return Err(RequestError::EpochNotMatch { region, current: vec![(*self.descriptor).clone()] });
+        }
+        Ok(())
+    }
+
+    /// Checks that all keys of a request are the region's own.
+    pub(crate) fn check_keys(&self, keys: &KeyRange) -> Result<(), RequestError> {
+        let range = &self.descriptor.range;
+        if range.encloses(keys) {
+            return Ok(());
+        }
+        // The start lies inside when only the end sticks out: then the end is what the client should see.
+        let key = if range.contains(&keys.start) { keys.end.clone() } else { keys.start.clone() };
+        Err(RequestError::KeyNotInRegion { key, region: self.descriptor.id, range: range.clone() })
+    }
+
+    /// Checks that one more request may wait.
+    pub(crate) fn check_room(&self) -> Result<(), RequestError> {
+        let asked = self.leader().map_or(0, |leader| leader.gathered.count() + leader.reads.count());
+        if asked + self.waiting.count() + self.confirmed.count() < self.config.max_waiting_requests {
+            return Ok(());
+        }
+        Err(RequestError::ServerIsBusy { reason: "too many requests of this region wait for an answer" })
+    }
+}

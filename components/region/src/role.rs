@@ -1,0 +1,139 @@
+//! A peer's role, and what only that role has.
+
+use raft::StateRole;
+use slog::{debug, info};
+use types::{Peer, PeerId, RequestError, Term};
+
+use crate::compaction::Compaction;
+use crate::effect::{Effect, Role, RoleChange};
+use crate::machine::Region;
+use crate::proposals::Gathered;
+use crate::reads::AskedReads;
+
+/// What only a leader has. It begins and ends with the leadership of one term.
+#[derive(Debug, Default)]
+pub(crate) struct Leader {
+    pub(crate) gathered: Gathered,
+    pub(crate) reads: AskedReads,
+    pub(crate) compaction: Option<Compaction>,
+}
+
+/// The peer's role with what belongs to it.
+#[derive(Debug)]
+pub(crate) enum RoleState {
+    Follower,
+    PreCandidate,
+    Candidate,
+    Leader(Box<Leader>),
+}
+
+/// Role, term and leader as raft has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) role: Role,
+    pub(crate) term: Term,
+    pub(crate) leader: Option<PeerId>,
+}
+
+impl Standing {
+    fn leads_in(self, other: Self) -> bool {
+        self.role == Role::Leader && other.role == Role::Leader && self.term == other.term
+    }
+}
+
+impl Region {
+    /// The role as raft has it now.
+    pub(crate) fn current_standing(&self) -> Standing {
+        let raft = &self.node.raft;
+        let role = match raft.state {
+            StateRole::Follower => Role::Follower,
+            StateRole::PreCandidate => Role::PreCandidate,
+            StateRole::Candidate => Role::Candidate,
+            StateRole::Leader => Role::Leader,
+        };
+        let leader = (raft.leader_id != raft::INVALID_ID).then_some(PeerId(raft.leader_id));
+        Standing { role, term: Term(raft.term), leader }
+    }
+
+    /// The leader's part of the role.
+    pub(crate) fn leader_mut(&mut self) -> Option<&mut Leader> {
+        match &mut self.role {
+            RoleState::Leader(leader) => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// The leader's part of the role.
+    pub(crate) fn leader(&self) -> Option<&Leader> {
+        match &self.role {
+            RoleState::Leader(leader) => Some(leader),
+            _ => None,
+        }
+    }
+
+    /// Follows raft into a new role, term or leader; called after everything that may move it.
+    pub(crate) fn follow_standing(&mut self, effects: &mut Vec<Effect>) {
+        let now = self.current_standing();
+        let before = std::mem::replace(&mut self.standing, now);
+        if before == now {
+            return;
+        }
+        if before.role == Role::Leader && !before.leads_in(now) {
+            self.leave_leadership(effects);
+        }
+        if !before.leads_in(now) {
+            self.role = match now.role {
+                Role::Follower => RoleState::Follower,
+                Role::PreCandidate => RoleState::PreCandidate,
+                Role::Candidate => RoleState::Candidate,
+                Role::Leader => RoleState::Leader(Box::default()),
+            };
+        }
+        self.log_standing(before, now);
+        self.settle_transfer(effects);
+        effects.push(Effect::RoleChanged(RoleChange {
+            region: self.descriptor.id,
+            role: now.role,
+            term: now.term,
+            leader: self.known_leader(),
+        }));
+    }
+
+    /// The leader of the current term, where it is known for sure.
+    pub(crate) fn known_leader(&self) -> Option<Peer> {
+        self.standing.leader.and_then(|id| self.descriptor.peer(id)).copied()
+    }
+
+    /// The answer to a request that only the leader serves. It never names the peer itself: a client tries a hint again
+    /// at once, without sleeping (wire.md A0).
+    pub(crate) fn not_leader(&self) -> RequestError {
+        let leader = self.known_leader().filter(|leader| leader.id != self.peer.id);
+        RequestError::NotLeader { region: self.descriptor.id, leader }
+    }
+
+    fn leave_leadership(&mut self, effects: &mut Vec<Effect>) {
+        // What raft confirmed before it stepped down stays confirmed.
+        let confirmed = std::mem::take(&mut self.node.raft.read_states);
+        self.confirm_reads(confirmed, effects);
+        let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) else { return };
+        let Leader { gathered, reads, .. } = *leader;
+        for responder in gathered.into_responders() {
+            effects.push(Effect::Refuse(responder, self.not_leader()));
+        }
+        for responder in reads.into_responders() {
+            effects.push(Effect::RefuseRead(responder, self.not_leader()));
+        }
+    }
+
+    fn log_standing(&self, before: Standing, now: Standing) {
+        let leader = now.leader.map_or(0, PeerId::get);
+        if before.role == now.role && before.leader == now.leader {
+            debug!(self.logger, "term changed"; "term" => now.term.0, "before" => before.term.0);
+        } else {
+            info!(
+                self.logger, "role changed";
+                "role" => ?now.role, "before" => ?before.role, "term" => now.term.0, "leader" => leader,
+            );
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What the raft crate reads its log from.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use engine::{ApplyState, EngineError, Entry, HardState, LogEngine};
+use raft::eraftpb::{ConfState, HardState as RaftHardState, Snapshot};
+use raft::{GetEntriesContext, RaftState, Storage, StorageError};
+use types::{LogIndex, PeerId, PeerRole, RegionDescriptor, RegionId, Term};
+
+use crate::cache::{EntryCache, entry_bytes};
+
+/// A region's log: the entry cache in front of the log engine.
+///
+/// The log engine may be behind: entries that raft was told to have appended are in the cache until they are durable.
+///
+/// The raft crate panics when reading its storage fails. So an engine's error is kept here for the machine, raft gets a
+/// harmless answer, and the machine gives up with the error before any effect of that answer leaves it.
+pub(crate) struct LogStore {
+    region: RegionId,
+    peer: PeerId,
+    engine: Arc<dyn LogEngine>,
+    cache: EntryCache,
+    initial: RaftState,
+    apply_state: ApplyState,
+    last_index: LogIndex,
+    hands_out: bool,
+    failure: Cell<Option<EngineError>>,
+}
+
+impl LogStore {
+    /// A log as it was restored.
+    pub(crate) fn new(
+        descriptor: &RegionDescriptor,
+        peer: PeerId,
+        engine: Arc<dyn LogEngine>,
+        hard_state: HardState,
+        apply_state: ApplyState,
+        last_index: LogIndex,
+    ) -> Self {
+        Self {
+            region: descriptor.id,
+            peer,
+            engine,
+            cache: EntryCache::default(),
+            initial: RaftState::new(to_raft_hard_state(hard_state), conf_state(descriptor)),
+            apply_state,
+            last_index,
+            hands_out: true,
+            failure: Cell::new(None),
+        }
+    }
+
+    /// How far the log is applied and compacted.
+    pub(crate) fn apply_state(&self) -> ApplyState {
+        self.apply_state
+    }
+
+    /// Takes a newer apply state; a raised truncated index drops what lies below from the cache.
+    pub(crate) fn set_apply_state(&mut self, apply_state: ApplyState) {
+        self.apply_state = apply_state;
+        self.cache.drop_to(apply_state.truncated);
+    }
+
+    /// Whether [`Storage::entries`] serves committed entries to the next ready; raft has no other way to be told that
+    /// apply has no room.
+    pub(crate) fn set_hands_out(&mut self, hands_out: bool) {
+        self.hands_out = hands_out;
+    }
+
+    /// The entry cache's size in bytes.
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    /// Replaces the log from the first one's index on, in memory. Returns the bytes that were replaced, as far as they
+    /// were cached.
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> u64 {
+        let replaced = self.cache.append(entries);
+        if let Some(last) = entries.last() {
+            self.last_index = LogIndex(last.index);
+        }
+        replaced
+    }
+
+    /// Drops durable entries from the cache until it holds no more than `bound` bytes.
+    pub(crate) fn evict(&mut self, bound: u64, durable: LogIndex) {
+        self.cache.evict(bound, durable);
+    }
+
+    /// About how many bytes the entries from `low` to `high` (both included) take.
+    pub(crate) fn bytes_between(&self, low: LogIndex, high: LogIndex) -> Result<u64, EngineError> {
+        if self.cache.first().is_some_and(|first| first <= low) {
+            return Ok(self.cache.from(low).take_while(|entry| entry.index <= high.0).map(entry_bytes).sum());
+        }
+        self.engine.approximate_bytes(self.region, low, high.next())
+    }
+
+    /// The first failure of the log engine since the last call.
+    pub(crate) fn take_failure(&self) -> Option<EngineError> {
+        self.failure.take()
+    }
+
+    fn fail(&self, error: EngineError) {
+        let first = self.failure.take().unwrap_or(error);
+        self.failure.set(Some(first));
+    }
+
+    fn first(&self) -> LogIndex {
+        self.apply_state.truncated.next()
+    }
+
+    /// Entries from the engine; at least one, or an error.
+    pub(crate) fn read(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Result<Vec<Entry>, EngineError> {
+        let entries = self.engine.entries(self.region, self.peer, low, high, max_bytes)?;
+        if entries.first().is_none_or(|first| first.index != low.0) {
+            return Err(missing(self.region, low));
+        }
+        Ok(entries)
+    }
+}
+
+impl Storage for LogStore {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(self.initial.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        context: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let (low, high) = (LogIndex(low), LogIndex(high));
+        if low < self.first() {
+            return Err(StorageError::Compacted.into());
+        }
+        assert!(high <= self.last_index.next(), "entries up to {high} asked of a log that ends at {}", self.last_index);
+        // Appends are fetched with a context that could wait; what a ready hands to apply is not.
+        if !self.hands_out && !context.can_async() {
+            return Ok(Vec::new());
+        }
+        let max_bytes = max_size.into().unwrap_or(u64::MAX);
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let cached_from = self.cache.first().unwrap_or(high).min(high);
+        if low < cached_from {
+            match self.read(low, cached_from, max_bytes) {
+                Ok(read) => entries = read,
+                Err(error) => {
+                    self.fail(error);
+                    return Ok(Vec::new());
+                }
+            }
+            if (entries.len() as u64) < cached_from.0 - low.0 {
+                return Ok(entries);
+            }
+            bytes = entries.iter().map(entry_bytes).sum();
+        }
+        for entry in self.cache.from(low.max(cached_from)).take_while(|entry| entry.index < high.0) {
+            if !entries.is_empty() && bytes + entry_bytes(entry) > max_bytes {
+                break;
+            }
+            bytes += entry_bytes(entry);
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        let index = LogIndex(index);
+        if index == self.apply_state.truncated {
+            return Ok(self.apply_state.truncated_term.0);
+        }
+        if index < self.apply_state.truncated {
+            return Err(StorageError::Compacted.into());
+        }
+        if index > self.last_index {
+            return Err(StorageError::Unavailable.into());
+        }
+        if let Some(term) = self.cache.term(index) {
+            return Ok(term.0);
+        }
+        if index == self.apply_state.applied {
+            return Ok(self.apply_state.applied_term.0);
+        }
+        match self.engine.term(self.region, self.peer, index) {
+            Ok(Some(Term(term))) => Ok(term),
+            Ok(None) => {
+                self.fail(missing(self.region, index));
+                Ok(0)
+            }
+            Err(error) => {
+                self.fail(error);
+                Ok(0)
+            }
+        }
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.first().0)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last_index.0)
+    }
+
+    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}
+
+fn missing(region: RegionId, index: LogIndex) -> EngineError {
+    EngineError::Corruption { engine: "log", cause: format!("region {region} has no entry {index}") }
+}
+
+/// The hard state as raft has it.
+fn to_raft_hard_state(hard_state: HardState) -> RaftHardState {
+    let mut raft = RaftHardState::default();
+    raft.term = hard_state.term.0;
+    raft.vote = hard_state.vote.0;
+    raft.commit = hard_state.commit.0;
+    raft
+}
+
+/// The hard state as the log engine has it.
+pub(crate) fn from_raft_hard_state(raft: &RaftHardState) -> HardState {
+    HardState { term: Term(raft.term), vote: PeerId(raft.vote), commit: LogIndex(raft.commit) }
+}
+
+/// A descriptor's members as raft has them. While some of them change their part, the configuration is joint: the
+/// incoming half are those that will vote, the outgoing half those that voted before.
+fn conf_state(descriptor: &RegionDescriptor) -> ConfState {
+    let with = |roles: &[PeerRole]| -> Vec<u64> {
+        descriptor.peers.iter().filter(|peer| roles.contains(&peer.role)).map(|peer| peer.id.0).collect()
+    };
+    let mut state = ConfState::default();
+    state.set_voters(with(&[PeerRole::Voter, PeerRole::IncomingVoter]));
+    state.set_learners(with(&[PeerRole::Learner]));
+    let joint = descriptor.peers.iter().any(|p| matches!(p.role, PeerRole::IncomingVoter | PeerRole::DemotingVoter));
+    if joint {
+        state.set_voters_outgoing(with(&[PeerRole::Voter, PeerRole::DemotingVoter]));
+        state.set_learners_next(with(&[PeerRole::DemotingVoter]));
+    }
+    state
+}
