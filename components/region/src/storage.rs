@@ -217,11 +217,12 @@ fn missing(region: RegionId, index: LogIndex) -> EngineError {
 
 /// The hard state as raft has it.
 fn to_raft_hard_state(hard_state: HardState) -> RaftHardState {
-    let mut raft = RaftHardState::default();
-    raft.term = hard_state.term.0;
-    raft.vote = hard_state.vote.0;
-    raft.commit = hard_state.commit.0;
-    raft
+    RaftHardState {
+        term: hard_state.term.0,
+        vote: hard_state.vote.0,
+        commit: hard_state.commit.0,
+        ..RaftHardState::default()
+    }
 }
 
 /// The hard state as the log engine has it.

@@ -1,0 +1,248 @@
+//! Golden transcripts: a script in, everything that happens out, both in one file under `tests/transcripts/`.
+//!
+//! Lines that begin with `>` are the script, lines that begin with `#` tell what to look at; everything else is output.
+//! `UPDATE_TRANSCRIPTS=1 cargo test -p region --test transcripts` writes the files anew; review the difference.
+//!
+//! The script language, where M and N are members:
+//! - `voters 1 2 3`, `learners 4`, `config KEY VALUE`: before all else.
+//! - `elect M`: an election that M wins, and a heartbeat, without showing them.
+//! - `tick M [TIMES]`: ticks of M's clock, a round each.
+//! - `propose M KEY… [as peer=P term=T version=V]`: writes of one round; each client is named by its key. `KEY*N` is a
+//!   key of N bytes.
+//! - `read M NAME… [as …]`: linearizable reads of one round.
+//! - `transfer M N`: asks M to hand its leadership to N.
+//! - `deliver`: what is on its way now; `deliver M->N`: only what goes from M to N; `deliver until quiet`: all, with
+//!   everything that it causes.
+//! - `drop M->N`: loses what is on its way from M to N now. `cut M` and `heal M`: M can neither send nor receive.
+//! - `hold persist M`, `persist M [TIMES]`, `release persist M`: M's disk works on demand only. The same with `apply`.
+//! - `crash M`, `restart M`, `lose state M`: M's process dies; starts again; its state engine is back at its birth.
+//! - `status M`.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use region::RegionConfig;
+use support::cluster::Cluster;
+use types::{PeerId, RequestHeader, Term};
+
+/// What a script has set up so far.
+struct Script {
+    config: RegionConfig,
+    voters: Vec<u64>,
+    learners: Vec<u64>,
+    cluster: Option<Cluster>,
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().unwrap_or_else(|_| panic!("not a number: {word}"))
+}
+
+fn link(word: &str) -> (u64, u64) {
+    let (from, to) = word.split_once("->").unwrap_or_else(|| panic!("not a link: {word}"));
+    (number(from), number(to))
+}
+
+fn key(word: &str) -> String {
+    match word.split_once('*') {
+        Some((key, bytes)) => format!("{key:x<width$}", width = number(bytes) as usize),
+        None => word.to_owned(),
+    }
+}
+
+impl Script {
+    fn new() -> Self {
+        let config = RegionConfig { election_ticks: 10, heartbeat_ticks: 2, ..RegionConfig::default() };
+        Self { config, voters: Vec::new(), learners: Vec::new(), cluster: None }
+    }
+
+    fn run(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[..] {
+            ["voters", ref ids @ ..] => self.voters = ids.iter().map(|id| number(id)).collect(),
+            ["learners", ref ids @ ..] => self.learners = ids.iter().map(|id| number(id)).collect(),
+            ["config", key, value] => self.configure(key, number(value)),
+            _ => {
+                self.step(&words);
+                return std::mem::take(&mut self.cluster().trace);
+            }
+        }
+        Vec::new()
+    }
+
+    fn configure(&mut self, key: &str, value: u64) {
+        match key {
+            "compact_entries" => self.config.compact_entries = value,
+            "max_log_bytes" => self.config.max_log_bytes = value,
+            "max_entry_bytes" => self.config.max_entry_bytes = value,
+            "max_waiting_requests" => self.config.max_waiting_requests = value as usize,
+            _ => panic!("unknown setting {key}"),
+        }
+    }
+
+    fn cluster(&mut self) -> &mut Cluster {
+        let Self { config, voters, learners, .. } = self;
+        self.cluster.get_or_insert_with(|| Cluster::new(config.clone(), voters, learners))
+    }
+
+    fn step(&mut self, words: &[&str]) {
+        let cluster = self.cluster();
+        match words[..] {
+            ["elect", id] => cluster.elect(number(id)),
+            ["tick", id] => cluster.tick(number(id)),
+            ["tick", id, times] => (0..number(times)).for_each(|_| cluster.tick(number(id))),
+            ["propose", id, ref rest @ ..] => {
+                let (header, keys) = request(cluster, rest);
+                let inputs = keys.iter().map(|word| cluster.proposal(header, &key(word))).collect();
+                cluster.round(number(id), inputs);
+            }
+            ["read", id, ref rest @ ..] => {
+                let (header, names) = request(cluster, rest);
+                let inputs = names.iter().map(|name| cluster.read(header, name)).collect();
+                cluster.round(number(id), inputs);
+            }
+            ["transfer", id, to] => {
+                let input = cluster.transfer(number(to), &format!("transfer to {to}"));
+                cluster.round(number(id), vec![input]);
+            }
+            ["deliver", "until", "quiet"] => cluster.deliver_until_quiet(),
+            ["deliver"] => {
+                for message in std::mem::take(&mut cluster.network) {
+                    cluster.deliver(message);
+                }
+            }
+            ["deliver", path] => {
+                let (from, to) = link(path);
+                for message in std::mem::take(&mut cluster.network) {
+                    if (message.from.id.0, message.to.id.0) == (from, to) {
+                        cluster.deliver(message);
+                    } else {
+                        cluster.network.push_back(message);
+                    }
+                }
+            }
+            ["drop", path] => {
+                let (from, to) = link(path);
+                cluster.network.retain(|message| (message.from.id.0, message.to.id.0) != (from, to));
+            }
+            ["cut", id] | ["heal", id] => {
+                let id = number(id);
+                let others: Vec<u64> = cluster.members.keys().copied().filter(|other| *other != id).collect();
+                for path in others.into_iter().flat_map(|other| [(id, other), (other, id)]) {
+                    if words[0] == "cut" {
+                        cluster.cut.insert(path);
+                        cluster.network.retain(|message| (message.from.id.0, message.to.id.0) != path);
+                    } else {
+                        cluster.cut.remove(&path);
+                    }
+                }
+            }
+            ["hold", "persist", id] => cluster.member(number(id)).holds_persist = true,
+            ["hold", "apply", id] => cluster.member(number(id)).holds_apply = true,
+            ["release", "persist", id] => {
+                cluster.member(number(id)).holds_persist = false;
+                cluster.round(number(id), Vec::new());
+            }
+            ["release", "apply", id] => {
+                cluster.member(number(id)).holds_apply = false;
+                cluster.round(number(id), Vec::new());
+            }
+            ["persist", id] => cluster.persist(number(id)),
+            ["persist", id, times] => (0..number(times)).for_each(|_| cluster.persist(number(id))),
+            ["apply", id] => cluster.apply(number(id)),
+            ["crash", id] => cluster.crash(number(id)),
+            ["restart", id] => cluster.start(number(id), true),
+            ["lose", "state", id] => cluster.lose_state(number(id)),
+            ["status", id] => {
+                let status = cluster.member(number(id)).region.as_ref().unwrap().status();
+                cluster.trace.push(format!(
+                    "  {id}: {:?} term {} committed {} applied {} truncated {} last {} log bytes {}",
+                    status.role,
+                    status.term,
+                    status.committed,
+                    status.apply_state.applied,
+                    status.apply_state.truncated,
+                    status.last_index,
+                    status.log_bytes
+                ));
+                for member in status.members {
+                    let active = if member.active { "" } else { " (silent)" };
+                    cluster.trace.push(format!("    member {} matched {}{active}", member.peer.id, member.matched));
+                }
+            }
+            _ => panic!("unknown command: {}", words.join(" ")),
+        }
+    }
+}
+
+/// Splits a request into what its client says of the region, and names.
+fn request<'a>(cluster: &Cluster, words: &[&'a str]) -> (RequestHeader, Vec<&'a str>) {
+    let mut header = cluster.header();
+    let position = words.iter().position(|word| *word == "as").unwrap_or(words.len());
+    for word in words.iter().skip(position + 1) {
+        match word.split_once('=') {
+            Some(("peer", id)) => header.peer_id = Some(PeerId(number(id))),
+            Some(("term", term)) => header.term = Some(Term(number(term))),
+            Some(("version", version)) => header.epoch.version = number(version),
+            _ => panic!("unknown header field: {word}"),
+        }
+    }
+    (header, words[..position].to_vec())
+}
+
+/// Runs the script of a transcript and gives the transcript as it is now.
+fn replay(text: &str) -> String {
+    let mut script = Script::new();
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("> ") {
+            lines.push(line.to_owned());
+            lines.extend(script.run(command));
+        } else if line.is_empty() || line.starts_with('#') {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn difference(old: &str, new: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let same = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+    let end = old[same..].iter().rev().zip(new[same..].iter().rev()).take_while(|(old, new)| old == new).count();
+    let mut lines = vec![format!("first difference at line {}", same + 1)];
+    lines.extend(old[same.saturating_sub(5)..same].iter().map(|line| format!("  {line}")));
+    lines.extend(old[same..old.len() - end].iter().map(|line| format!("- {line}")));
+    lines.extend(new[same..new.len() - end].iter().map(|line| format!("+ {line}")));
+    lines.join("\n")
+}
+
+fn check(path: &Path) -> Result<(), String> {
+    let old = fs::read_to_string(path).unwrap();
+    let new = replay(&old);
+    if old == new {
+        return Ok(());
+    }
+    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
+        fs::write(path, new).unwrap();
+        return Ok(());
+    }
+    Err(format!("{}: {}", path.display(), difference(&old, &new)))
+}
+
+#[test]
+fn transcripts_are_as_reviewed() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(paths.len() >= 12, "transcripts are missing");
+    let failures: Vec<String> = paths.iter().filter_map(|path| check(path).err()).collect();
+    assert!(failures.is_empty(), "{}\nif this is meant, run with UPDATE_TRANSCRIPTS=1", failures.join("\n\n"));
+}
+
+#[test]
+fn a_difference_is_shown_in_its_surroundings() {
+    let shown = difference("a\nb\nc\n", "a\nx\nc\n");
+    assert_eq!(shown, "first difference at line 2\n  a\n- b\n+ x");
+}
