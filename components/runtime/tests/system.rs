@@ -303,3 +303,185 @@ fn no_wake_up_is_lost() {
     assert!(pool.stop());
     assert_eq!(handled.load(Ordering::SeqCst), expected);
 }
+
+/// Does something to its own system in the middle of a round.
+struct Meddler<F: FnMut(&mut Vec<Message>)> {
+    meddle: F,
+    handled: usize,
+}
+
+impl<F: FnMut(&mut Vec<Message>)> Handler<Recorder> for Meddler<F> {
+    fn handle(&mut self, _: &mut Recorder, inbox: &mut Vec<Message>) {
+        self.handled += inbox.len();
+        (self.meddle)(inbox);
+        inbox.clear();
+    }
+
+    fn end(&mut self, _: &mut [Box<Recorder>]) {}
+
+    fn verdict(&self, _: &Recorder) -> Verdict {
+        Verdict::Idle
+    }
+}
+
+fn meddle(system: &System<Recorder>, meddle: impl FnMut(&mut Vec<Message>)) -> usize {
+    let mut handler = Meddler { meddle, handled: 0 };
+    while system.poll_once(&mut handler) {}
+    handler.handled
+}
+
+#[test]
+fn a_message_that_arrives_during_the_round_makes_another() {
+    let (system, _alive) = system(&[1]);
+    note(&system, 1, 0);
+    let mut left = 3;
+    let handled = meddle(&system, |_| {
+        if left > 0 {
+            left -= 1;
+            note(&system, 1, 1);
+        }
+    });
+    assert_eq!(handled, 4);
+}
+
+#[test]
+fn an_actor_that_is_closed_in_its_round_goes_at_its_end() {
+    let (system, alive) = system(&[1]);
+    for _ in 0..4 {
+        system.send(1, Message::Hold { _alive: alive.clone() }).unwrap();
+    }
+    let mut seen = Vec::new();
+    let handled = meddle(&system, |_| {
+        system.close(1);
+        seen.push((system.ids().len(), alive.count()));
+    });
+    assert_eq!(handled, 2, "the two messages of the round, not those behind them");
+    assert_eq!(seen, [(0, 3)], "the actor and the round's messages are still there");
+    assert_eq!(alive.count(), 0);
+}
+
+#[test]
+fn an_actor_that_is_replaced_in_its_round_does_not_come_back() {
+    let (system, alive) = system(&[1]);
+    note(&system, 1, 0);
+    let mut replaced = false;
+    let handled = meddle(&system, |_| {
+        if !std::mem::replace(&mut replaced, true) {
+            system.register(1, Recorder { id: 1, _alive: alive.clone() });
+            note(&system, 1, 1);
+        }
+    });
+    assert_eq!(handled, 2);
+    assert_eq!((system.ids(), alive.count()), (vec![1], 1));
+}
+
+#[test]
+fn a_system_that_is_stopped_in_a_round_lets_it_end() {
+    let (system, alive) = system(&[1, 2, 3, 4]);
+    for id in 1..=4 {
+        note(&system, id, 0);
+    }
+    assert_eq!(meddle(&system, |_| system.stop()), 1, "messages not yet taken are dropped at once");
+    assert_eq!(alive.count(), 0);
+}
+
+/// A destructor that sends, as a responder may.
+struct Parting {
+    system: Arc<System<Sender>>,
+}
+
+struct Sender;
+
+impl Actor for Sender {
+    type Message = Parting;
+}
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        assert!(self.system.send(2, Parting { system: Arc::clone(&self.system) }).is_err_and(|error| {
+            std::mem::forget(error.into_inner());
+            true
+        }));
+    }
+}
+
+#[test]
+fn no_lock_is_held_while_messages_are_dropped() {
+    let system = System::new("parting", CONFIG, SystemMetrics::unregistered());
+    system.register(1, Sender);
+    let parting = || Parting { system: Arc::clone(&system) };
+    system.send(1, parting()).unwrap();
+    system.register(1, Sender);
+    system.send(1, parting()).unwrap();
+    system.close(1);
+    system.register(1, Sender);
+    system.send(1, parting()).unwrap();
+    system.stop();
+}
+
+/// A spawner that has no room for a second thread.
+struct Narrow(AtomicUsize);
+
+impl runtime::Spawner for Narrow {
+    fn spawn(&self, name: &str, work: Box<dyn FnOnce() + Send>) -> std::io::Result<Box<dyn runtime::Joinable>> {
+        if self.0.fetch_add(1, Ordering::SeqCst) > 0 {
+            return Err(std::io::ErrorKind::OutOfMemory.into());
+        }
+        ThreadSpawner.spawn(name, work)
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_start_leaves_no_thread_behind() {
+    let (system, alive) = system(&[1]);
+    let handlers = [Journal::default(), Journal::default()];
+    assert!(Pool::start(&system, handlers, &Narrow(AtomicUsize::new(0))).is_err());
+    assert!(system.is_stopped());
+    assert_eq!((alive.count(), Arc::strong_count(&system)), (0, 1), "the first thread has ended");
+}
+
+/// Handles by dropping.
+struct Sink;
+
+impl Actor for Sink {
+    type Message = Alive;
+}
+
+impl Handler<Sink> for Sink {
+    fn handle(&mut self, _: &mut Sink, inbox: &mut Vec<Alive>) {
+        inbox.clear();
+    }
+
+    fn end(&mut self, _: &mut [Box<Sink>]) {}
+
+    fn verdict(&self, _: &Sink) -> Verdict {
+        Verdict::Idle
+    }
+}
+
+/// Actors come and go under senders and pollers; whatever was accepted is handled or dropped, and nothing is kept.
+#[test]
+fn nothing_is_kept_when_actors_come_and_go() {
+    const ROUNDS: usize = 5_000;
+    let system = System::new("churn", CONFIG, SystemMetrics::unregistered());
+    let alive = Alive::default();
+    let pool = Pool::start(&system, [Sink, Sink], &ThreadSpawner).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..3u64 {
+            let (system, alive) = (&system, &alive);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let id = (thread + round as u64) % 4;
+                    match round % 7 {
+                        0 => system.register(id, Sink),
+                        3 => system.close(id),
+                        // Refusals are as good as acceptances here: the message is dropped.
+                        _ => drop(system.send(id, alive.clone())),
+                    }
+                }
+            });
+        }
+    });
+    assert!(pool.stop());
+    assert_eq!(alive.count(), 0);
+}
