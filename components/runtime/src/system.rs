@@ -77,7 +77,8 @@ pub trait Handler<A: Actor> {
     fn handle(&mut self, actor: &mut A, inbox: &mut Vec<A::Message>);
 
     /// Ends the round, once for all of its actors, which stand in the order in which they were handled: the place for
-    /// IO. May step the actors again; must not change their places.
+    /// IO. May step the actors again; must not change their places. An actor and the one that replaced it under the same
+    /// id can be in one round: tell them apart by their place, not by their id (raftstore-rules §1).
     fn end(&mut self, actors: &mut [Box<A>]);
 
     /// What is to be done with an actor of the round that has just ended.

@@ -308,6 +308,7 @@ fn no_wake_up_is_lost() {
 struct Meddler<F: FnMut(&mut Vec<Message>)> {
     meddle: F,
     handled: usize,
+    verdict: Verdict,
 }
 
 impl<F: FnMut(&mut Vec<Message>)> Handler<Recorder> for Meddler<F> {
@@ -320,12 +321,12 @@ impl<F: FnMut(&mut Vec<Message>)> Handler<Recorder> for Meddler<F> {
     fn end(&mut self, _: &mut [Box<Recorder>]) {}
 
     fn verdict(&self, _: &Recorder) -> Verdict {
-        Verdict::Idle
+        self.verdict
     }
 }
 
 fn meddle(system: &System<Recorder>, meddle: impl FnMut(&mut Vec<Message>)) -> usize {
-    let mut handler = Meddler { meddle, handled: 0 };
+    let mut handler = Meddler { meddle, handled: 0, verdict: Verdict::Idle };
     while system.poll_once(&mut handler) {}
     handler.handled
 }
@@ -372,6 +373,15 @@ fn an_actor_that_is_replaced_in_its_round_does_not_come_back() {
         }
     });
     assert_eq!(handled, 2);
+    assert_eq!((system.ids(), alive.count()), (vec![1], 1));
+}
+
+#[test]
+fn an_actor_that_closes_leaves_its_successor_alone() {
+    let (system, alive) = system(&[1]);
+    note(&system, 1, 0);
+    let meddle = |_: &mut Vec<Message>| system.register(1, Recorder { id: 1, _alive: alive.clone() });
+    assert!(system.poll_once(&mut Meddler { meddle, handled: 0, verdict: Verdict::Close }));
     assert_eq!((system.ids(), alive.count()), (vec![1], 1));
 }
 
