@@ -12,7 +12,7 @@ use crate::{EngineError, Result};
 pub enum FaultPoint {
     /// The log engine writes a batch, synced or not.
     LogWrite,
-    /// The log engine waits for the disk, behind the write.
+    /// The log engine waits for the disk. The batch is written then, and a crash during a stall may keep it or lose it.
     LogSync,
     /// The log engine reads.
     LogRead,
@@ -109,9 +109,14 @@ impl Faults {
         self.waiting.store(0, Ordering::Release);
     }
 
+    /// Whether a call may meet a fault at all.
+    pub(super) fn are_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
     /// Counts a call, and lets the faults strike whose turn it is.
     pub(super) fn reach(&self, point: FaultPoint) -> Result<()> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
+        if !self.are_waiting() {
             return Ok(());
         }
         let mut outcome = Ok(());

@@ -17,7 +17,9 @@ use crate::{Durability, EngineError, Entry, LogBatch, LogEngine, LogStatistics, 
 pub(super) struct LogDisk {
     content: LogContent,
     /// What each write replaced that no sync covers yet, the oldest first.
-    unsynced: VecDeque<Undo>,
+    unsynced: VecDeque<(u64, Undo)>,
+    /// The number of the newest write that did not wait for a sync of its own.
+    written: u64,
     /// The first failure of a write or sync.
     poison: Option<String>,
     /// A part of a write at the log's end.
@@ -43,7 +45,7 @@ impl LogDisk {
     pub(super) fn crash(&mut self, point: CrashPoint, space: &Space) {
         self.torn_bytes = 0;
         while self.unsynced.len() > point.log_writes {
-            let undo = self.unsynced.pop_back().expect("there are more than survive");
+            let (_, undo) = self.unsynced.pop_back().expect("there are more than survive");
             self.torn_bytes = if point.torn_tail { undo.written_bytes.div_ceil(2) } else { 0 };
             self.content.take_back(undo);
         }
@@ -88,23 +90,32 @@ impl LogDisk {
         error
     }
 
-    fn write(&mut self, batch: LogBatch, bytes: u64, durability: Durability) {
+    fn write_synced(&mut self, batch: LogBatch, bytes: u64) {
+        self.content.apply(batch.ops, None);
         self.statistics.bytes_written += bytes;
-        match durability {
-            Durability::Synced => {
-                self.statistics.syncs += 1;
-                self.has_durable = true;
-                self.unsynced.clear();
-                self.content.apply(batch.ops, None);
-            }
-            Durability::Buffered => self.write_unsynced(batch, bytes),
-        }
+        self.sync_to(self.written);
     }
 
-    fn write_unsynced(&mut self, batch: LogBatch, bytes: u64) {
+    /// Writes without waiting for the disk. Returns the number of the write, for [`sync_to`](Self::sync_to).
+    fn write_unsynced(&mut self, batch: LogBatch, bytes: u64, max_unsynced: usize) -> u64 {
+        self.written += 1;
+        self.statistics.bytes_written += bytes;
         let mut undo = Undo::new(bytes);
         self.content.apply(batch.ops, Some(&mut undo));
-        self.unsynced.push_back(undo);
+        self.unsynced.push_back((self.written, undo));
+        while self.unsynced.len() > max_unsynced {
+            self.unsynced.pop_front();
+            self.has_durable = true;
+        }
+        self.written
+    }
+
+    fn sync_to(&mut self, write: u64) {
+        while self.unsynced.front().is_some_and(|(number, _)| *number <= write) {
+            self.unsynced.pop_front();
+        }
+        self.statistics.syncs += 1;
+        self.has_durable = true;
     }
 }
 
@@ -133,6 +144,17 @@ impl MemLogEngine {
         self.process.check(point)?;
         Ok(disk)
     }
+
+    fn sync(&self, write: u64) -> Result<()> {
+        let reached = self.process.reach(FaultPoint::LogSync);
+        let mut disk = self.lock(FaultPoint::LogSync)?;
+        disk.check_poison()?;
+        match reached {
+            Ok(()) => disk.sync_to(write),
+            Err(error) => return Err(disk.poison(error)),
+        }
+        Ok(())
+    }
 }
 
 impl LogEngine for MemLogEngine {
@@ -141,30 +163,27 @@ impl LogEngine for MemLogEngine {
     /// gap, so the caller has a bug that no error could be answered with.
     fn write(&self, batch: LogBatch, durability: Durability) -> Result<()> {
         // Faults strike with no lock held, so that a stall stops nobody else.
-        let written = self.process.reach(FaultPoint::LogWrite);
-        let synced = match durability {
-            Durability::Synced if written.is_ok() => self.process.reach(FaultPoint::LogSync),
-            _ => Ok(()),
-        };
+        let reached = self.process.reach(FaultPoint::LogWrite);
         let shared = &self.process.shared;
         let mut disk = self.lock(FaultPoint::LogWrite)?;
         disk.check_poison()?;
         disk.content.check(&batch.ops)?;
         let bytes = batch.ops.iter().map(op_bytes).sum();
-        if let Err(error) = written.and_then(|()| shared.space.check(FaultPoint::LogWrite, bytes)) {
+        if let Err(error) = reached.and_then(|()| shared.space.check(FaultPoint::LogWrite, bytes)) {
             return Err(disk.poison(error));
         }
-        if let Err(error) = synced {
-            disk.write(batch, bytes, Durability::Buffered);
+        if durability == Durability::Synced && !shared.faults.are_waiting() {
+            disk.write_synced(batch, bytes);
             disk.publish(&shared.space);
-            return Err(disk.poison(error));
+            return Ok(());
         }
-        disk.write(batch, bytes, durability);
-        while disk.unsynced.len() > shared.options.max_unsynced_writes {
-            disk.unsynced.pop_front();
-        }
+        let write = disk.write_unsynced(batch, bytes, shared.options.max_unsynced_writes);
         disk.publish(&shared.space);
-        Ok(())
+        drop(disk);
+        match durability {
+            Durability::Synced => self.sync(write),
+            Durability::Buffered => Ok(()),
+        }
     }
 
     fn ident(&self) -> Result<Option<StoreIdent>> {
