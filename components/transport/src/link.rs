@@ -1,0 +1,226 @@
+//! The sending half: one task for each store that this one sends to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::transport::store_transport_client::StoreTransportClient;
+use proto::transport::{Batch, Frame, Hello, Welcome, frame};
+use region::RegionMessage;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+use types::StoreId;
+
+use crate::backoff::Backoff;
+use crate::collaborators::{InstanceError, ResolveError};
+use crate::metrics::Open;
+use crate::queue::SendQueue;
+use crate::shared::Shared;
+use crate::wire;
+
+/// Frames between the queue and the socket. More would only make messages wait where the queue's bound does not count
+/// them.
+const FRAMES_IN_FLIGHT: usize = 2;
+
+/// HTTP/2 windows: room for a few full frames, so that a round trip does not limit the throughput.
+const WINDOW_BYTES: u32 = 8 << 20;
+
+/// Why a stream to a store could not be opened, or ended.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    #[error("address {address:?} is not of the form host:port")]
+    Address { address: String },
+    #[error("cannot connect to {address}: {cause}")]
+    Connect { address: String, cause: String },
+    #[error("no answer while {0} within the connect timeout")]
+    Timeout(&'static str),
+    #[error("the stream was ended: {:?}: {}", .0.code(), .0.message())]
+    Ended(#[from] Status),
+    #[error("the stream was closed by the other side")]
+    Closed,
+    #[error("store {found} answers at this address")]
+    OtherStore { found: StoreId },
+    #[error(transparent)]
+    Instance(#[from] InstanceError),
+}
+
+/// A link's own state: what waits, and whom for.
+pub(crate) struct Link {
+    store: StoreId,
+    pub(crate) queue: SendQueue,
+    shared: Arc<Shared>,
+}
+
+impl Link {
+    pub(crate) fn new(store: StoreId, shared: Arc<Shared>) -> Self {
+        Self { store, queue: SendQueue::new(&shared.config), shared }
+    }
+
+    /// Sends what is queued, until it is cancelled. Connects only while there is something to send, so that nobody
+    /// knocks for ever at a store that was removed.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let config = &self.shared.config;
+        let seed = self.shared.identity.instance.0 ^ self.store.0;
+        let mut backoff = Backoff::new(config.backoff_min, config.backoff_max, seed);
+        let mut reports = Reports { interval: config.unreachable_interval, last: None };
+        loop {
+            self.queue.not_empty().await;
+            let error = match self.open().await {
+                Ok(stream) => {
+                    backoff.reset();
+                    self.pump(stream).await
+                }
+                Err(error) => error,
+            };
+            let pause = backoff.pause();
+            slog::warn!(self.shared.logger, "store cannot be reached";
+                "to_store" => self.store.0, "cause" => %error, "next_try_in_ms" => pause.as_millis() as u64);
+            self.shared.metrics.link_failures.inc();
+            self.lose(&self.queue.clear());
+            if reports.is_due() {
+                self.shared.collaborators.receiver.unreachable(self.store);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Connects and says Hello.
+    async fn open(&self) -> Result<OpenStream, LinkError> {
+        let channel = self.connect().await?;
+        let (frames, outgoing) = mpsc::channel(FRAMES_IN_FLIGHT);
+        // The channel was just made, so there is room and a receiver.
+        let _ = frames.try_send(self.hello());
+        let mut client = StoreTransportClient::new(channel);
+        let limit = self.shared.config.connect_timeout;
+        let answer = within(limit, "saying Hello", client.exchange(ReceiverStream::new(outgoing))).await??;
+        let mut welcomes = answer.into_inner();
+        let welcome = within(limit, "waiting for Welcome", welcomes.message()).await??.ok_or(LinkError::Closed)?;
+        self.check(welcome).await?;
+        slog::info!(self.shared.logger, "connected to store"; "to_store" => self.store.0);
+        Ok(OpenStream { frames, welcomes })
+    }
+
+    async fn connect(&self) -> Result<Channel, LinkError> {
+        let config = &self.shared.config;
+        let resolving = self.shared.collaborators.resolver.resolve(self.store);
+        let address = within(config.connect_timeout, "looking up the address", resolving).await??;
+        let endpoint = Endpoint::from_shared(format!("{}://{address}", config.security.scheme()))
+            .map_err(|_| LinkError::Address { address: address.clone() })?
+            .connect_timeout(config.connect_timeout)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_keep_alive_interval(config.keepalive_interval)
+            .keep_alive_timeout(config.keepalive_timeout)
+            .keep_alive_while_idle(true);
+        endpoint.connect().await.map_err(|error| LinkError::Connect { address, cause: causes(&error) })
+    }
+
+    fn hello(&self) -> Frame {
+        let identity = &self.shared.identity;
+        let hello = Hello {
+            cluster_id: identity.cluster.0,
+            from_store: identity.store.0,
+            from_instance: identity.instance.0,
+            to_store: self.store.0,
+            version: wire::VERSION,
+        };
+        Frame { kind: Some(frame::Kind::Hello(hello)) }
+    }
+
+    async fn check(&self, welcome: Welcome) -> Result<(), LinkError> {
+        let found = StoreId(welcome.store_id);
+        if found != self.store {
+            return Err(LinkError::OtherStore { found });
+        }
+        Ok(self.shared.check_instance(found, welcome.instance.into()).await?)
+    }
+
+    /// Sends frames until the stream ends.
+    async fn pump(&self, stream: OpenStream) -> LinkError {
+        let OpenStream { frames, mut welcomes } = stream;
+        let _open = Open::count(&self.shared.metrics.outgoing_streams);
+        tokio::select! {
+            error = self.send_frames(frames) => error,
+            error = watch(&mut welcomes) => error,
+        }
+    }
+
+    async fn send_frames(&self, frames: mpsc::Sender<Frame>) -> LinkError {
+        loop {
+            let messages = self.queue.next_frame().await;
+            if frames.send(frame(&messages)).await.is_err() {
+                self.lose(&messages);
+                return LinkError::Closed;
+            }
+            self.shared.metrics.frame_messages.observe(messages.len() as f64);
+            for message in &messages {
+                self.shared.metrics.count_sent(message);
+            }
+        }
+    }
+
+    fn lose(&self, messages: &[RegionMessage]) {
+        for message in messages {
+            self.shared.metrics.count_dropped(message, "unreachable");
+        }
+    }
+}
+
+/// A stream on which the other store said Welcome.
+struct OpenStream {
+    frames: mpsc::Sender<Frame>,
+    welcomes: Streaming<Welcome>,
+}
+
+/// Waits for the end of a stream on which nothing more is expected.
+async fn watch(welcomes: &mut Streaming<Welcome>) -> LinkError {
+    loop {
+        match welcomes.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return LinkError::Closed,
+            Err(status) => return LinkError::Ended(status),
+        }
+    }
+}
+
+fn frame(messages: &[RegionMessage]) -> Frame {
+    let messages = messages.iter().map(wire::encode).collect();
+    Frame { kind: Some(frame::Kind::Batch(Batch { messages })) }
+}
+
+async fn within<F: Future>(limit: Duration, doing: &'static str, future: F) -> Result<F::Output, LinkError> {
+    timeout(limit, future).await.map_err(|_| LinkError::Timeout(doing))
+}
+
+/// An error with its causes: tonic's own text says only "transport error".
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Limits how often a store is reported as unreachable.
+struct Reports {
+    interval: Duration,
+    last: Option<Instant>,
+}
+
+impl Reports {
+    fn is_due(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= self.interval);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
