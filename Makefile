@@ -29,8 +29,13 @@ verify: setup ## check formatting, lints, documentation, layers and dependencies
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(CARGO_FLAGS) --workspace --no-deps --document-private-items
 	cargo test $(CARGO_FLAGS) --test layers
-	@if command -v cargo-deny >/dev/null; then cargo deny check; \
-	else echo 'skipped: cargo-deny is not installed (cargo install --locked cargo-deny)'; fi
+	@if ! command -v cargo-deny >/dev/null; then \
+	  echo 'skipped: cargo-deny is not installed (cargo install --locked cargo-deny)'; \
+	else \
+	  cargo deny check bans licenses sources; \
+	  if cargo deny fetch db; then cargo deny check advisories; \
+	  else echo 'skipped: the database of advisories cannot be fetched from here'; fi; \
+	fi
 
 fix: setup ## format, and mend what clippy can mend
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets --fix --allow-dirty --allow-staged
