@@ -31,6 +31,9 @@ pub enum StoreError {
         /// What was expected and what was found.
         cause: String,
     },
+    /// A thread could not be started.
+    #[error("a thread of the store could not be started: {0}; raise the limit of processes")]
+    Thread(std::io::Error),
     /// A poller panicked.
     #[error("region {region} panicked: {cause}; the store stops so that nothing wrong leaves it: report this")]
     Panic {
@@ -51,6 +54,7 @@ impl StoreError {
             Self::Restore { .. } => ErrorCode("RY-STORE-003"),
             Self::Ident { .. } => ErrorCode("RY-STORE-004"),
             Self::Panic { .. } => ErrorCode("RY-STORE-005"),
+            Self::Thread(_) => ErrorCode("RY-STORE-006"),
         }
     }
 }

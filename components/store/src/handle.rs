@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use engine::StoreIdent;
+use engine::{Durability, LogBatch, LogOp, StoreIdent};
+use observe::metrics::store::ProposalKind;
 use proto::log::Command;
-use region::{Inspector, ReadResponder, RegionMessage, Role, TransferResponder};
-use types::{Peer, RegionDescriptor, RegionId, RequestHeader, StoreId, Term, WriteResponder};
+use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
+use runtime::system::SendError;
+use types::{InstanceId, Peer, RegionDescriptor, RegionId, RequestError, RequestHeader, StoreId, Term, WriteResponder};
 
 use crate::error::StoreError;
+use crate::metrics;
+use crate::shared::{Engines, Shared};
 
 /// Carries messages to other stores. Must not block: a full queue drops the message (raft sends again).
 pub trait Outbox: Send + Sync + 'static {
@@ -42,6 +46,7 @@ pub struct RegionView {
 
 /// What a store is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum StoreState {
     /// It has not replayed what it had committed before it stopped.
     Starting,
@@ -55,72 +60,172 @@ pub enum StoreState {
     Stopped,
 }
 
-/// Everything that can be asked of a store; cheap to clone. Nothing here blocks: answers come to responders, on the
-/// store's threads.
+/// What a store holds, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounts {
+    /// Its regions.
+    pub regions: usize,
+    /// Those that it leads.
+    pub leaders: usize,
+    /// Those that still replay their logs after a start.
+    pub replaying: usize,
+}
+
+/// Everything that can be asked of a store; cheap to clone. Nothing here blocks, [`StoreHandle::admit_instance`] apart:
+/// answers come to responders, on the store's threads.
 #[derive(Clone)]
-pub struct StoreHandle {}
+pub struct StoreHandle {
+    shared: Arc<Shared>,
+}
 
 impl StoreHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
     /// Who this store is.
     pub fn ident(&self) -> StoreIdent {
-        unimplemented!("under construction")
+        self.shared.ident
     }
 
     /// What it is doing.
     pub fn state(&self) -> StoreState {
-        unimplemented!("under construction")
+        self.shared.status.get()
+    }
+
+    /// What it holds.
+    pub fn counts(&self) -> StoreCounts {
+        let regions = self.regions();
+        let leaders = regions.iter().filter(|region| region.role == Role::Leader).count();
+        StoreCounts { regions: regions.len(), leaders, replaying: self.shared.status.replaying() }
+    }
+
+    /// Its engines, for reading their counts. Whoever writes to them breaks the store.
+    pub fn engines(&self) -> &Engines {
+        &self.shared.engines
     }
 
     /// Applies a command to a region, atomically, once it is replicated.
+    ///
+    /// The answer is `Invalid` when the command breaks the limits of `types::limits`, `RegionNotFound` when the region
+    /// is not here, `ServerIsBusy` when its queue is full or the store stops; otherwise the region's.
     pub fn write(&self, header: RequestHeader, command: Command, responder: WriteResponder) {
-        let _ = (header, command, responder);
-        unimplemented!("under construction")
+        let keys = match apply::check_command(&command) {
+            Ok(keys) => keys,
+            Err(error) => return responder.respond(Err(RequestError::Invalid { reason: error.to_string() })),
+        };
+        if let Some(error) = self.refusal() {
+            return responder.respond(Err(error));
+        }
+        self.shared.around.metrics.proposals[ProposalKind::Write].inc();
+        self.ask(header.region_id, Input::Propose(Proposal { header, command, keys, responder }));
     }
 
-    /// Gives a linearizable snapshot of a region.
+    /// Gives a linearizable snapshot of a region. Answers like [`write`](Self::write).
     pub fn read(&self, header: RequestHeader, responder: ReadResponder) {
-        let _ = (header, responder);
-        unimplemented!("under construction")
+        if let Some(error) = self.refusal() {
+            return responder.respond(Err(error));
+        }
+        self.shared.around.metrics.proposals[ProposalKind::Read].inc();
+        self.ask(header.region_id, Input::Read(Read { header, responder }));
     }
 
     /// Makes a region's peer on another store its leader. Only on the leader's store.
     pub fn transfer_leader(&self, region: RegionId, to: StoreId, responder: TransferResponder) {
-        let _ = (region, to, responder);
-        unimplemented!("under construction")
+        let Some(view) = self.region(region) else {
+            return responder.respond(Err(RequestError::RegionNotFound { region }));
+        };
+        let Some(peer) = view.descriptor.peer_on(to) else {
+            let reason = format!("region {region} has no peer on store {to}");
+            return responder.respond(Err(RequestError::Invalid { reason }));
+        };
+        self.ask(region, Input::TransferLeader { to: peer.id, responder });
     }
 
-    /// Asks for a region's status.
+    /// Asks for a region's status; `None` when it is not here.
     pub fn inspect(&self, region: RegionId, inspector: Inspector) {
-        let _ = (region, inspector);
-        unimplemented!("under construction")
+        self.ask(region, Input::Inspect(inspector));
     }
 
     /// Takes a message that came from another store; dropped when its region has no room or is not here.
     pub fn receive(&self, message: RegionMessage) {
-        let _ = message;
-        unimplemented!("under construction")
+        let (metrics, kind) = (&self.shared.around.metrics, metrics::message_type(&message));
+        metrics.messages_received[kind].inc();
+        let region = message.region.0;
+        let here = message.to.store_id == self.shared.ident.store;
+        if !here || self.shared.raft.send(region, Input::Message(Box::new(message))).is_err() {
+            metrics.messages_dropped[kind].inc();
+        }
     }
 
     /// Notes that nothing can be delivered to a store just now.
     pub fn unreachable(&self, store: StoreId) {
-        let _ = store;
-        unimplemented!("under construction")
+        for view in self.shared.table.all() {
+            if let Some(peer) = view.descriptor.peer_on(store) {
+                // A full mailbox has more urgent news, and raft finds out by itself.
+                let _ = self.shared.raft.send(view.descriptor.id.0, Input::Unreachable { peer: peer.id });
+            }
+        }
+    }
+
+    /// Whether another store's life is the one that was met first; the first is remembered for good (D14).
+    ///
+    /// Blocks on the log engine the first time that a store is met.
+    ///
+    /// # Errors
+    /// The log engine's; the store has failed then.
+    pub fn admit_instance(&self, store: StoreId, instance: InstanceId) -> Result<bool, StoreError> {
+        let mut known = self.shared.instances.lock();
+        if let Some(known) = known.get(&store) {
+            return Ok(*known == instance);
+        }
+        let batch = LogBatch { ops: vec![LogOp::PutInstance { store, instance }] };
+        self.shared.engines.log.write(batch, Durability::Synced)?;
+        known.insert(store, instance);
+        Ok(true)
     }
 
     /// Every region of the store, ordered by start key.
     pub fn regions(&self) -> Vec<RegionView> {
-        unimplemented!("under construction")
+        self.shared.table.all()
     }
 
     /// A region of the store.
     pub fn region(&self, id: RegionId) -> Option<RegionView> {
-        let _ = id;
-        unimplemented!("under construction")
+        self.shared.table.get(id)
     }
 
     /// The region of the store that holds a key.
     pub fn region_at(&self, key: &[u8]) -> Option<RegionView> {
-        let _ = key;
-        unimplemented!("under construction")
+        self.shared.table.at(key)
+    }
+
+    /// Why no request is taken just now.
+    fn refusal(&self) -> Option<RequestError> {
+        match self.state() {
+            StoreState::Starting | StoreState::Serving => None,
+            StoreState::Stopping => Some(RequestError::ServerIsBusy { reason: "the store is stopping" }),
+            StoreState::Failed => Some(RequestError::ServerIsBusy { reason: "the store has failed, see its log" }),
+            StoreState::Stopped => Some(RequestError::ServerIsBusy { reason: "the store is stopped" }),
+        }
+    }
+
+    /// Puts a request into a region's mailbox, or answers why not.
+    fn ask(&self, region: RegionId, input: Input) {
+        let (input, error) = match self.shared.raft.send(region.0, input) {
+            Ok(()) => return,
+            Err(SendError::Unknown(input) | SendError::Closed(input)) => {
+                (input, RequestError::RegionNotFound { region })
+            }
+            Err(SendError::Full(input)) => (input, RequestError::ServerIsBusy { reason: "the region's queue is full" }),
+        };
+        metrics::refused(&self.shared.around.metrics, &error);
+        match input {
+            Input::Propose(proposal) => proposal.responder.respond(Err(error)),
+            Input::Read(read) => read.responder.respond(Err(error)),
+            Input::TransferLeader { responder, .. } => responder.respond(Err(error)),
+            // Nobody waits for the others; an inspector that is dropped says that there is nothing to see.
+            _ => {}
+        }
     }
 }

@@ -5,17 +5,34 @@
 //! - **Apply pollers** execute the committed entries of a batch of regions into one batch of the state engine.
 //! - **Upkeep** watches the flush watermark and deletes from the log what is no longer needed (D3, D5).
 //!
-//! The whole store is steppable on one thread without starting any: [`Stepper`] and [`Threads`] drive the same parts.
+//! The whole store is steppable on one thread without starting any: [`Stepper`] and [`RunningStore`] drive the same parts.
 //!
 //! This crate must never look at a real clock, draw chance, or start a thread by itself.
 //!
-//! Reading order: [`handle`], [`recovery`], [`bootstrap`], [`raft_poller`], [`apply_poller`], [`upkeep`], [`drive`].
+//! Reading order: [`handle`], [`bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
+//! `upkeep`, [`threads`].
 
+mod apply_poller;
+pub mod bootstrap;
 pub mod config;
+pub mod drive;
 pub mod error;
 pub mod handle;
 pub mod layout;
+mod log_writer;
+mod metrics;
+mod panic;
+mod raft_poller;
+mod recovery;
+mod shared;
+mod table;
+pub mod threads;
+mod upkeep;
 
+pub use bootstrap::{bootstrap, bootstrapped};
 pub use config::StoreConfig;
+pub use drive::{Stepper, Store};
 pub use error::StoreError;
-pub use handle::{Outbox, RegionView, StoreHandle, StoreObserver, StoreState};
+pub use handle::{Outbox, RegionView, StoreCounts, StoreHandle, StoreObserver, StoreState};
+pub use shared::{Engines, Surroundings};
+pub use threads::{RunningStore, StopProgress};

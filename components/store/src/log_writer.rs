@@ -1,0 +1,90 @@
+//! Writing the log: in the poller itself, or on a thread of its own that merges the rounds of several pollers.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use engine::{Durability, LogBatch, LogOp};
+use region::{Input, Persist};
+use types::{Generation, ReadyNumber, RegionId};
+
+use crate::error::StoreError;
+use crate::panic::catch;
+use crate::shared::Shared;
+
+/// Most rounds that wait for the log-writer thread; a poller waits for room behind them.
+pub(crate) const QUEUED_ROUNDS: usize = 16;
+
+/// A region's `Persist` that is durable now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    pub(crate) region: RegionId,
+    pub(crate) generation: Generation,
+    pub(crate) ready: ReadyNumber,
+}
+
+/// How a raft poller has its rounds written.
+pub(crate) enum LogWriter {
+    /// In the poller: the fewest hops between threads.
+    Inline(Arc<Shared>),
+    /// By [`run_log_writer`] on a thread of its own.
+    Queued(Sender<Vec<Persist>>),
+}
+
+impl LogWriter {
+    /// Writes a round, leaving `persists` empty. Returns what is durable now; a thread tells the regions later.
+    pub(crate) fn write(&self, persists: &mut Vec<Persist>) -> Result<Vec<Written>, StoreError> {
+        match self {
+            Self::Inline(shared) => write_synced(shared, persists),
+            Self::Queued(queue) => {
+                // The other end is gone only when the store has failed or stops; then nobody waits for the round.
+                let _ = queue.send(std::mem::take(persists));
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+/// Takes rounds from the queue until every poller is gone, merging those that wait into one write. Rounds of one region
+/// are in the queue in ready order, because one poller at a time holds a region (D1).
+pub(crate) fn run_log_writer(shared: &Shared, queue: &Receiver<Vec<Persist>>) {
+    while let Ok(mut persists) = queue.recv() {
+        for more in queue.try_iter().take(QUEUED_ROUNDS) {
+            persists.extend(more);
+        }
+        if !shared.is_running() {
+            continue;
+        }
+        match catch(|| write_synced(shared, &mut persists)) {
+            Ok(Ok(written)) => tell(shared, written),
+            Ok(Err(error)) => shared.fail(error),
+            Err(cause) => shared.fail(StoreError::Panic { region: RegionId(0), cause }),
+        }
+    }
+}
+
+fn tell(shared: &Shared, written: Vec<Written>) {
+    for Written { region, generation, ready } in written {
+        // A region that is gone needs no completion.
+        let _ = shared.raft.force_send(region.0, Input::Persisted { generation, ready });
+    }
+}
+
+/// One batch, one fsync for all regions of the round, ordered by region: neighbours in the log engine's index.
+fn write_synced(shared: &Shared, persists: &mut Vec<Persist>) -> Result<Vec<Written>, StoreError> {
+    persists.sort_by_key(|persist| persist.region);
+    let mut batch = LogBatch { ops: Vec::with_capacity(persists.len()) };
+    let mut written = Vec::with_capacity(persists.len());
+    let mut bytes = 0;
+    for Persist { region, peer, generation, ready, entries, hard_state } in persists.drain(..) {
+        bytes += entries.iter().map(|entry| entry.data.len() as u64).sum::<u64>();
+        batch.ops.push(LogOp::Append { region, peer, entries, hard_state });
+        written.push(Written { region, generation, ready });
+    }
+    let (clock, metrics) = (&shared.around.clock, &shared.around.metrics);
+    let started = clock.now();
+    shared.engines.log.write(batch, Durability::Synced)?;
+    metrics.log_write_duration.observe(clock.now().since(started).as_secs_f64());
+    metrics.log_write_regions.observe(written.len() as f64);
+    metrics.log_write_bytes.inc_by(bytes);
+    Ok(written)
+}
