@@ -1,0 +1,200 @@
+//! The machine at work: one mailbox, one stepper at a time, no thread of its own.
+//!
+//! Whoever brings an input puts it into the mailbox. If nobody steps the machine, he does, until the mailbox is empty:
+//! he takes the machine out, so that no lock is held while it steps or while effects are carried out. Everybody else
+//! leaves his input and goes. So effects keep their order, an end that comes back at once (a refused write) is just the
+//! next input, and a timestamp costs no change of threads.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use region::Role;
+use slog::{Logger, error, info};
+use store::RegionView;
+use types::Term;
+
+use crate::config::CoordinatorConfig;
+use crate::error::CoordinatorError;
+use crate::journal::{Journal, LoadDone, WriteDone};
+use crate::machine::{Effect, Input, LoadError, Machine};
+use crate::request::{Moment, Request};
+use crate::view::View;
+
+/// Most requests and queries in the mailbox; ends of writes and loads always find room.
+pub const MAILBOX_CAPACITY: usize = 16 << 10;
+
+type Query = Box<dyn FnOnce(Result<View<'_>, CoordinatorError>) + Send>;
+
+enum Letter {
+    Input(Input),
+    Query(Moment, Query),
+}
+
+struct Mailbox {
+    letters: VecDeque<Letter>,
+    /// `None` while somebody steps it, and for ever after it panicked.
+    machine: Option<Machine>,
+    /// Whether it panicked: then nobody knows what state it is in.
+    is_lost: bool,
+}
+
+struct Shared {
+    mailbox: Mutex<Mailbox>,
+    journal: Box<dyn Journal>,
+    logger: Logger,
+    /// For the ends of writes and loads: they must not keep the coordinator alive.
+    me: Weak<Shared>,
+}
+
+/// A coordinator at work; cheap to clone. Nothing here blocks for long: a call may step the machine for other callers.
+#[derive(Clone)]
+pub struct Coordinator(Arc<Shared>);
+
+impl Coordinator {
+    /// A coordinator whose records are in `journal`. It serves once it is told that it leads.
+    ///
+    /// # Errors
+    /// [`CoordinatorError::Config`].
+    pub fn new(config: CoordinatorConfig, journal: impl Journal, logger: Logger) -> Result<Self, CoordinatorError> {
+        let machine = Some(Machine::new(config)?);
+        let mailbox = Mutex::new(Mailbox { letters: VecDeque::new(), machine, is_lost: false });
+        let journal = Box::new(journal);
+        Ok(Self(Arc::new_cyclic(|me| Shared { mailbox, journal, logger, me: me.clone() })))
+    }
+
+    /// The region's peer here leads in a term.
+    pub fn elected(&self, at: Moment, term: Term) {
+        self.0.bring(Letter::Input(Input::Elected { at, term }));
+    }
+
+    /// The region's peer here leads no more.
+    pub fn deposed(&self) {
+        self.0.bring(Letter::Input(Input::Deposed));
+    }
+
+    /// Takes a change of the region's role here; `at` is the time now. Hand in the present one too, when the coordinator
+    /// was made after the store had started.
+    pub fn region_changed(&self, at: Moment, view: &RegionView) {
+        match view.role {
+            Role::Leader => self.elected(at, view.term),
+            Role::Follower | Role::PreCandidate | Role::Candidate => self.deposed(),
+        }
+    }
+
+    /// Asks for something; the answer comes by the request's reply, perhaps before this returns.
+    pub fn request(&self, at: Moment, request: impl Into<Request>) {
+        let request = request.into();
+        if self.0.has_room() {
+            self.0.bring(Letter::Input(Input::Request { at, request }));
+        } else {
+            request.refuse(CoordinatorError::Busy { queue: "the mailbox" }).deliver();
+        }
+    }
+
+    /// Looks at the state as of `at`. `look` is called once, perhaps before this returns, on any thread that steps the
+    /// machine: it must be short and must not block. It is dropped uncalled when the coordinator is lost.
+    pub fn query(&self, at: Moment, look: impl FnOnce(Result<View<'_>, CoordinatorError>) + Send + 'static) {
+        if self.0.has_room() {
+            self.0.bring(Letter::Query(at, Box::new(look)));
+        } else {
+            look(Err(CoordinatorError::Busy { queue: "the mailbox" }));
+        }
+    }
+}
+
+impl Shared {
+    fn has_room(&self) -> bool {
+        self.mailbox.lock().letters.len() < MAILBOX_CAPACITY
+    }
+
+    /// Puts a letter into the mailbox, and steps the machine until the mailbox is empty unless somebody does so already.
+    fn bring(&self, letter: Letter) {
+        let machine = {
+            let mut mailbox = self.mailbox.lock();
+            if mailbox.is_lost {
+                drop(mailbox);
+                return drop(letter);
+            }
+            mailbox.letters.push_back(letter);
+            mailbox.machine.take()
+        };
+        if let Some(machine) = machine {
+            Turn { shared: self, machine: Some(machine), effects: Vec::new() }.run();
+        }
+    }
+
+    fn carry_out(&self, effect: Effect) {
+        match effect {
+            Effect::Answer(answer) => answer.deliver(),
+            Effect::Write { task, term, writes } => {
+                let me = self.me.clone();
+                let done = WriteDone::new(move |result| Self::end(&me, Input::Written { task, result }));
+                self.journal.write(term, writes, done);
+            }
+            Effect::Load { task } => {
+                let me = self.me.clone();
+                let done = LoadDone::new(move |result| {
+                    let result = result.unwrap_or_else(|error| Err(LoadError::Refused(error)));
+                    Self::end(&me, Input::Loaded { task, result });
+                });
+                self.journal.load(done);
+            }
+            Effect::Serving { term } => info!(self.logger, "coordinator serves"; "term" => term.0),
+            Effect::Failed(error) => {
+                error!(self.logger, "coordinator failed"; "code" => %error.code(), "error" => %error);
+            }
+        }
+    }
+
+    fn end(me: &Weak<Self>, input: Input) {
+        if let Some(shared) = me.upgrade() {
+            shared.bring(Letter::Input(input));
+        }
+    }
+}
+
+/// One caller's turn at the machine.
+struct Turn<'a> {
+    shared: &'a Shared,
+    machine: Option<Machine>,
+    effects: Vec<Effect>,
+}
+
+impl Turn<'_> {
+    fn run(mut self) {
+        while let Some(letter) = self.next_letter() {
+            let machine = self.machine.as_mut().expect("it is given back with the last letter");
+            match letter {
+                Letter::Input(input) => machine.step(input, &mut self.effects),
+                Letter::Query(at, look) => look(machine.view(at)),
+            }
+            self.effects.drain(..).for_each(|effect| self.shared.carry_out(effect));
+        }
+    }
+
+    /// The next letter; gives the machine back when there is none, under the same lock, so that no letter is left.
+    fn next_letter(&mut self) -> Option<Letter> {
+        let mut mailbox = self.shared.mailbox.lock();
+        let letter = mailbox.letters.pop_front();
+        if letter.is_none() {
+            mailbox.machine = self.machine.take();
+        }
+        letter
+    }
+}
+
+impl Drop for Turn<'_> {
+    /// A machine that is still here was left by a panic. Whoever waits learns it by his dropped reply.
+    fn drop(&mut self) {
+        if self.machine.is_some() {
+            let letters = {
+                let mut mailbox = self.shared.mailbox.lock();
+                mailbox.is_lost = true;
+                std::mem::take(&mut mailbox.letters)
+            };
+            error!(self.shared.logger, "coordinator panicked and answers nothing any more: restart it");
+            drop(letters);
+        }
+    }
+}

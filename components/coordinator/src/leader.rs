@@ -1,0 +1,213 @@
+//! What exists only while the coordinator leads: the loaded state, what heartbeats taught, and who waits.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use types::{Instant, StoreId, Term};
+
+use crate::config::CoordinatorConfig;
+use crate::error::CoordinatorError;
+use crate::ids::IdAllocator;
+use crate::machine::Answer;
+use crate::meta::Meta;
+use crate::record::{ClusterRecord, Record, RecordWrite};
+use crate::request::{Change, Held, IdBatch, Moment, Reply, Request, StoreOrders};
+use crate::routing::{RegionReport, RoutingTable};
+use crate::store_info::StoreStats;
+use crate::timestamp::{MAX_TIMESTAMPS, Timestamp, TimestampOracle, believed};
+use crate::transaction::{Transaction, check_id_count};
+
+/// Most changes that one write carries.
+const MAX_CHANGES_PER_WRITE: usize = 128;
+
+/// Most changes that wait for the write before theirs.
+const MAX_WAITING_CHANGES: usize = 4096;
+
+/// Most timestamp requests that wait for the bound to be moved.
+const MAX_WAITING_TIMESTAMPS: usize = 16 << 10;
+
+/// What a store's heartbeats said.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) at: Moment,
+    pub(crate) stats: StoreStats,
+}
+
+#[derive(Debug)]
+struct WaitingTimestamps {
+    unix_ms: u64,
+    count: u32,
+    reply: Reply<Timestamp>,
+}
+
+/// A write that is worked out: what to write, the state after it, and the answers that wait for it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) writes: Vec<RecordWrite>,
+    pub(crate) meta: Meta,
+    pub(crate) held: Vec<Held>,
+}
+
+/// A leadership's state.
+#[derive(Debug)]
+pub(crate) struct Leader {
+    pub(crate) term: Term,
+    pub(crate) meta: Meta,
+    pub(crate) regions: RoutingTable,
+    pub(crate) heard: BTreeMap<StoreId, Heard>,
+    /// When it began: stores that have not reported since count as heard of then.
+    pub(crate) since: Instant,
+    oracle: TimestampOracle,
+    ids: IdAllocator,
+    changes: VecDeque<(Moment, Change)>,
+    waiting: VecDeque<WaitingTimestamps>,
+}
+
+impl Leader {
+    /// Goes on from what was loaded, or begins a fresh cluster, and gives the write that it must do before it serves:
+    /// the bound above which it gives timestamps, and for a fresh cluster, who it is.
+    pub(crate) fn open(config: &CoordinatorConfig, loaded: Option<Meta>, term: Term, at: Moment) -> (Self, Plan) {
+        let is_fresh = loaded.is_none();
+        let meta = loaded.unwrap_or_else(|| {
+            Meta::fresh(ClusterRecord {
+                id: config.cluster_id,
+                replicas: config.replicas as u32,
+                created_unix_ms: at.unix_ms,
+            })
+        });
+        let mut leader = Self {
+            term,
+            regions: RoutingTable::default(),
+            heard: BTreeMap::new(),
+            since: at.now,
+            oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
+            ids: IdAllocator::resume(meta.id_bound),
+            changes: VecDeque::new(),
+            waiting: VecDeque::new(),
+            meta,
+        };
+        if let Some(layout) = &leader.meta.layout {
+            leader.regions.seed(&layout.regions);
+        }
+        let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
+        let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
+        if is_fresh {
+            plan.writes.push(Record::Cluster(plan.meta.cluster).put());
+        }
+        (leader, plan)
+    }
+
+    /// Takes a request: answers it at once, or lets it wait for [`plan_write`](Self::plan_write).
+    pub(crate) fn take(&mut self, config: &CoordinatorConfig, at: Moment, request: Request) -> Option<Answer> {
+        match request {
+            Request::Timestamps { count, reply } => self.take_timestamps(at, count, reply),
+            Request::StoreHeartbeat { stats, reply } => Some(reply.answer(self.store_heartbeat(at, *stats))),
+            Request::RegionHeartbeat { report, reply } => {
+                Some(reply.answer(self.region_heartbeat(config, at, *report)))
+            }
+            Request::Change(Change::AllocateIds { count, reply })
+                if check_id_count(count).is_ok() && self.ids.fits(count, self.meta.id_bound) =>
+            {
+                let last = self.ids.take(u64::from(count));
+                Some(reply.answer(last.map(|last| IdBatch { last, count })))
+            }
+            Request::Change(change) if self.changes.len() >= MAX_WAITING_CHANGES => {
+                Some(change.refuse(CoordinatorError::Busy { queue: "the queue of changes" }))
+            }
+            Request::Change(change) => {
+                self.changes.push_back((at, change));
+                None
+            }
+        }
+    }
+
+    /// Requests that wait are served first: their order is the order of their timestamps.
+    fn take_timestamps(&mut self, at: Moment, count: u32, reply: Reply<Timestamp>) -> Option<Answer> {
+        if !(1..=MAX_TIMESTAMPS).contains(&count) {
+            let error = CoordinatorError::Count { what: "timestamps", count, limit: MAX_TIMESTAMPS };
+            return Some(reply.answer(Err(error)));
+        }
+        if self.waiting.is_empty() {
+            let outcome = self.oracle.take(count, at.unix_ms, self.meta.timestamp_bound_ms).transpose();
+            if let Some(outcome) = outcome {
+                return Some(reply.answer(outcome));
+            }
+        }
+        if self.waiting.len() >= MAX_WAITING_TIMESTAMPS {
+            return Some(reply.answer(Err(CoordinatorError::Busy { queue: "the queue of timestamp requests" })));
+        }
+        self.waiting.push_back(WaitingTimestamps { unix_ms: believed(at.unix_ms), count, reply });
+        None
+    }
+
+    fn store_heartbeat(&mut self, at: Moment, stats: StoreStats) -> Result<StoreOrders, CoordinatorError> {
+        let state = self.meta.live_store(stats.store)?.state;
+        self.heard.insert(stats.store, Heard { at, stats });
+        let cluster_version = self.meta.version().map(|version| version.to_string()).unwrap_or_default();
+        Ok(StoreOrders { state, cluster_version })
+    }
+
+    fn region_heartbeat(
+        &mut self,
+        config: &CoordinatorConfig,
+        at: Moment,
+        report: RegionReport,
+    ) -> Result<(), CoordinatorError> {
+        if self.meta.layout.is_none() {
+            return Err(self.meta.not_bootstrapped(config));
+        }
+        self.meta.live_store(report.leader.store_id)?;
+        self.regions.report(report, at.now)
+    }
+
+    /// Works out the next write, if something waits for one or the bound of the timestamps is near.
+    pub(crate) fn plan_write(&mut self, config: &CoordinatorConfig, latest: Moment) -> Option<Plan> {
+        let bound_ms = self.meta.timestamp_bound_ms;
+        let newest_wish = self.waiting.iter().map(|waiting| waiting.unix_ms).max();
+        let needs_bound = newest_wish.is_some() || self.oracle.bound_is_low(bound_ms);
+        if self.changes.is_empty() && !needs_bound {
+            return None;
+        }
+        let bound = self.oracle.bound_ahead(newest_wish.unwrap_or(0).max(believed(latest.unix_ms)));
+        let mut transaction = Transaction {
+            config,
+            ids: &mut self.ids,
+            regions: &self.regions,
+            meta: self.meta.clone(),
+            writes: Vec::new(),
+        };
+        if needs_bound {
+            transaction.set_timestamp_bound(bound);
+        }
+        let count = self.changes.len().min(MAX_CHANGES_PER_WRITE);
+        let held = self.changes.drain(..count).map(|(at, change)| transaction.execute(at, change)).collect();
+        let Transaction { meta, writes, .. } = transaction;
+        Some(Plan { writes, meta, held })
+    }
+
+    /// Shows what was written, and serves the timestamp requests that waited for it.
+    pub(crate) fn adopt(&mut self, meta: Meta, answers: &mut Vec<Answer>) {
+        assert!(meta.timestamp_bound_ms >= self.meta.timestamp_bound_ms, "the bound of the timestamps only grows");
+        assert!(meta.id_bound >= self.meta.id_bound, "the bound of the ids only grows");
+        if let (None, Some(layout)) = (&self.meta.layout, &meta.layout) {
+            self.regions.seed(&layout.regions);
+        }
+        self.meta = meta;
+        let bound_ms = self.meta.timestamp_bound_ms;
+        while let Some(first) = self.waiting.front() {
+            let Some(outcome) = self.oracle.take(first.count, first.unix_ms, bound_ms).transpose() else { break };
+            let first = self.waiting.pop_front().expect("it was just looked at");
+            answers.push(first.reply.answer(outcome));
+        }
+    }
+
+    /// Refuses the timestamp requests that wait for a bound that was not written.
+    pub(crate) fn refuse_timestamps(&mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
+        answers.extend(self.waiting.drain(..).map(|waiting| waiting.reply.answer(Err(error.clone()))));
+    }
+
+    /// Refuses everybody who waits.
+    pub(crate) fn refuse_all(mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
+        self.refuse_timestamps(error, answers);
+        answers.extend(self.changes.drain(..).map(|(_, change)| change.refuse(error.clone())));
+    }
+}
