@@ -71,7 +71,7 @@ pub struct StoreCounts {
     pub replaying: usize,
 }
 
-/// Everything that can be asked of a store; cheap to clone. Nothing here blocks, [`StoreHandle::admit_instance`] apart:
+/// Everything that can be asked of a store; cheap to clone. Nothing here blocks, [`StoreHandle::remember_instance`] apart:
 /// answers come to responders, on the store's threads.
 #[derive(Clone)]
 pub struct StoreHandle {
@@ -168,21 +168,22 @@ impl StoreHandle {
         }
     }
 
-    /// Whether another store's life is the one that was met first; the first is remembered for good (D14).
+    /// The life of another store that is remembered for good: `instance`, if this is the first time that the store is
+    /// met. Whoever comes with another one is not the disk that voted, and must be refused (D14).
     ///
     /// Blocks on the log engine the first time that a store is met.
     ///
     /// # Errors
-    /// The log engine's; the store has failed then.
-    pub fn admit_instance(&self, store: StoreId, instance: InstanceId) -> Result<bool, StoreError> {
+    /// The log engine's; the store fails by it as well.
+    pub fn remember_instance(&self, store: StoreId, instance: InstanceId) -> Result<InstanceId, StoreError> {
         let mut known = self.shared.instances.lock();
         if let Some(known) = known.get(&store) {
-            return Ok(*known == instance);
+            return Ok(*known);
         }
         let batch = LogBatch { ops: vec![LogOp::PutInstance { store, instance }] };
         self.shared.engines.log.write(batch, Durability::Synced)?;
         known.insert(store, instance);
-        Ok(true)
+        Ok(instance)
     }
 
     /// Every region of the store, ordered by start key.

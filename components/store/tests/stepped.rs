@@ -195,11 +195,11 @@ fn requests_are_checked_before_they_are_proposed() {
 fn another_life_of_a_store_is_refused() {
     let mut cluster = Cluster::new(1, 1);
     let (store, first, second) = (StoreId(9), types::InstanceId(1), types::InstanceId(2));
-    assert!(cluster.handle(0).admit_instance(store, first).unwrap());
-    assert!(!cluster.handle(0).admit_instance(store, second).unwrap());
+    assert_eq!(cluster.handle(0).remember_instance(store, first).unwrap(), first);
+    assert_eq!(cluster.handle(0).remember_instance(store, second).unwrap(), first);
     cluster.kill(0);
     cluster.nodes[0].disk.crash_at(CrashPoint::OLDEST);
     cluster.open(0).unwrap();
-    assert!(!cluster.handle(0).admit_instance(store, second).unwrap(), "forgotten by a restart");
-    assert!(cluster.handle(0).admit_instance(store, first).unwrap());
+    assert_eq!(cluster.handle(0).remember_instance(store, second).unwrap(), first, "forgotten by a restart");
+    assert_eq!(cluster.handle(0).remember_instance(store, first).unwrap(), first);
 }
