@@ -1,0 +1,73 @@
+//! What touches whole files: ingest, deletion, sizes.
+
+use engine::{Family, IngestFile, Result};
+use rocksdb::{DB, Range, ReadOptions, ReadTier};
+use types::{ColumnFamily, KeyRange};
+
+use super::{family, options, read_error};
+use crate::error::Engine;
+
+/// Takes files over, one column family after the other, each durable before the next begins: RocksDB could take all at
+/// once, the crate cannot. A crash in between is D10's to mend, which clears the range and begins again.
+///
+/// Files of one column family are handed over in runs without an overlap, because a later file wins over an earlier
+/// one only in a call of its own.
+pub(super) fn ingest(db: &DB, files: &[IngestFile]) -> Result<()> {
+    for of in Family::ALL {
+        let paths: Vec<_> = files.iter().filter(|file| file.family == of).map(|file| &file.path).collect();
+        if !paths.is_empty() {
+            let taken = db.ingest_external_file_cf_opts(family(db, of), &options::ingest(), paths);
+            taken.map_err(|error| Engine::State.error("ingest", error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Drops the files that lie wholly in a range. RocksDB takes the end as included and knows no open end, so that it is
+/// given the last key of any file that ends in the range; it leaves level 0 alone.
+pub(super) fn delete_files_in_range(db: &DB, range: &KeyRange) -> Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let error = |error| Engine::State.error("delete files", error);
+    let files = db.live_files().map_err(error)?;
+    for of in ColumnFamily::ALL {
+        let of_family = files.iter().filter(|file| file.column_family_name == of.name());
+        let ends = of_family.filter_map(|file| file.end_key.as_deref()).filter(|key| range.contains(key));
+        if let Some(end) = ends.max() {
+            db.delete_file_in_range_cf(family(db, of.into()), &range.start[..], end).map_err(error)?;
+        }
+    }
+    Ok(())
+}
+
+/// About how many bytes a range takes in the files and memtables of a column family.
+pub(super) fn approximate_bytes(db: &DB, of: Family, range: &KeyRange) -> Result<u64> {
+    Ok(file_bytes(db, of, range) + memtable_bytes(db, of, range)?)
+}
+
+fn file_bytes(db: &DB, of: Family, range: &KeyRange) -> u64 {
+    // Keys that begin with sixteen bytes of FF would be left out: nobody has them, and this is an estimate.
+    let end = range.end_bound().unwrap_or(&[0xFF; 16]);
+    let sizes = db.get_approximate_sizes_cf(family(db, of), &[Range::new(&range.start, end)]);
+    sizes.first().copied().unwrap_or(0)
+}
+
+/// The crate's estimate leaves memtables out. They are small: their keys in the range are counted one by one.
+fn memtable_bytes(db: &DB, of: Family, range: &KeyRange) -> Result<u64> {
+    let mut options = ReadOptions::default();
+    options.set_read_tier(ReadTier::Memtable);
+    options.set_iterate_lower_bound(&range.start[..]);
+    if let Some(end) = range.end_bound() {
+        options.set_iterate_upper_bound(end);
+    }
+    let mut iter = db.raw_iterator_cf_opt(family(db, of), options);
+    let mut bytes = 0;
+    iter.seek_to_first();
+    while let Some((key, value)) = iter.item() {
+        bytes += (key.len() + value.len()) as u64;
+        iter.next();
+    }
+    iter.status().map_err(read_error)?;
+    Ok(bytes)
+}
