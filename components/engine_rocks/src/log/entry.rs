@@ -37,14 +37,15 @@ pub(crate) fn encode(entry: &Entry, into: &mut Vec<u8>) {
 /// Reads an entry's value; one allocation serves context and data.
 pub(crate) fn decode(index: LogIndex, value: &[u8]) -> Result<Entry> {
     let head = read_head(value)?;
-    let mut entry = Entry::default();
-    entry.index = index.0;
-    entry.term = head.term.0;
-    entry.set_entry_type(head.entry_type);
     let payload = Bytes::copy_from_slice(&value[HEAD_BYTES..]);
-    entry.context = payload.slice(..head.context_len);
-    entry.data = payload.slice(head.context_len..);
-    Ok(entry)
+    Ok(Entry {
+        entry_type: head.entry_type,
+        term: head.term.0,
+        index: index.0,
+        context: payload.slice(..head.context_len),
+        data: payload.slice(head.context_len..),
+        ..Entry::default()
+    })
 }
 
 /// Reads an entry's term and nothing else.
@@ -100,13 +101,14 @@ mod tests {
     use super::*;
 
     fn sample() -> Entry {
-        let mut entry = Entry::default();
-        entry.index = 9;
-        entry.term = 0x0304;
-        entry.set_entry_type(EntryType::EntryConfChangeV2);
-        entry.context = Bytes::from_static(b"co");
-        entry.data = Bytes::from_static(b"data");
-        entry
+        Entry {
+            entry_type: EntryType::EntryConfChangeV2,
+            term: 0x0304,
+            index: 9,
+            context: Bytes::from_static(b"co"),
+            data: Bytes::from_static(b"data"),
+            ..Entry::default()
+        }
     }
 
     fn encoded(entry: &Entry) -> Vec<u8> {
