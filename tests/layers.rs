@@ -309,6 +309,17 @@ fn deterministic_crates_share_one_list_of_bans() {
     }
 }
 
+/// A bare machine builds everything: no crate of the lock file looks for a TLS library there.
+#[test]
+fn nothing_needs_a_tls_library_on_the_machine() {
+    let lock = read(Path::new("Cargo.lock"));
+    let packages: BTreeSet<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+    assert!(packages.contains("\"rocksdb\""), "Cargo.lock was not understood");
+    for unwanted in ["\"openssl\"", "\"openssl-sys\"", "\"native-tls\""] {
+        assert!(!packages.contains(unwanted), "{unwanted} is in Cargo.lock: see who brings it with `cargo tree -i`");
+    }
+}
+
 #[test]
 fn a_sound_graph_has_no_faults() {
     let graph = Graph::parse(&[
