@@ -1,0 +1,122 @@
+//! Requests to one region as values, so that they can be carried to the store that leads it.
+
+use bytes::Bytes;
+use engine::{Family, IterRange, RegionSnapshot};
+use proto::log::Command;
+use store::StoreHandle;
+use types::{ColumnFamily, CommandOutput, KeyRange, RequestError, RequestHeader, Responder};
+
+/// A key and its value.
+pub type Pair = (Bytes, Bytes);
+
+/// What is asked of a region.
+#[derive(Clone, Debug)]
+pub enum RegionRequest {
+    /// Apply a command.
+    Write(Command),
+    /// Read the value of a key.
+    Get {
+        /// Where to look.
+        family: ColumnFamily,
+        /// The key.
+        key: Bytes,
+    },
+    /// Read the pairs of a range, in order.
+    Scan {
+        /// Where to look.
+        family: ColumnFamily,
+        /// Which keys; what lies outside of the region is left out.
+        range: KeyRange,
+        /// The most pairs to return.
+        limit: usize,
+        /// From the last key to the first.
+        reverse: bool,
+        /// Leave the values out.
+        key_only: bool,
+    },
+}
+
+/// What a region answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegionResponse {
+    /// A command was applied.
+    Written(CommandOutput),
+    /// A key's value, if it has one.
+    Value(Option<Bytes>),
+    /// Pairs in the order asked for.
+    Pairs(Vec<Pair>),
+}
+
+/// Whom to tell.
+pub type RegionResponder = Responder<Result<RegionResponse, RequestError>>;
+
+/// Carries out a request at the store that leads the region; answers like [`StoreHandle::write`] and
+/// [`StoreHandle::read`].
+pub fn execute(store: &StoreHandle, header: RequestHeader, request: RegionRequest, responder: RegionResponder) {
+    match request {
+        RegionRequest::Write(command) => {
+            let done = move |result: Result<CommandOutput, RequestError>| {
+                responder.respond(result.map(RegionResponse::Written));
+            };
+            store.write(header, command, Responder::new(done));
+        }
+        read => {
+            let done = move |result: Result<RegionSnapshot, RequestError>| {
+                responder.respond(result.and_then(|snapshot| evaluate(&snapshot, &read)));
+            };
+            store.read(header, Responder::new(done));
+        }
+    }
+}
+
+fn evaluate(snapshot: &RegionSnapshot, read: &RegionRequest) -> Result<RegionResponse, RequestError> {
+    match read {
+        RegionRequest::Write(_) => unreachable!("writes are not evaluated on a snapshot"),
+        RegionRequest::Get { family, key } => get(snapshot, *family, key).map(RegionResponse::Value),
+        RegionRequest::Scan { family, range, limit, reverse, key_only } => {
+            let options = IterRange { range: range.clone(), key_only: *key_only, skip_cache: false };
+            scan(snapshot, *family, options, *limit, *reverse).map(RegionResponse::Pairs)
+        }
+    }
+}
+
+/// Reads a key of a region.
+///
+/// # Errors
+/// `KeyNotInRegion`, or `Invalid` with the engine's words when reading fails.
+pub fn get(snapshot: &RegionSnapshot, family: ColumnFamily, key: &Bytes) -> Result<Option<Bytes>, RequestError> {
+    let region = &snapshot.descriptor;
+    if !region.range.contains(key) {
+        return Err(RequestError::KeyNotInRegion { key: key.clone(), region: region.id, range: region.range.clone() });
+    }
+    snapshot.data.get(Family::User(family), key).map_err(failed)
+}
+
+/// Reads pairs of a region; the range is cut to the region's own.
+///
+/// # Errors
+/// `Invalid` with the engine's words when reading fails.
+pub fn scan(
+    snapshot: &RegionSnapshot,
+    family: ColumnFamily,
+    options: IterRange,
+    limit: usize,
+    reverse: bool,
+) -> Result<Vec<Pair>, RequestError> {
+    let range = options.range.intersect(&snapshot.descriptor.range);
+    let mut pairs = Vec::new();
+    if range.is_empty() {
+        return Ok(pairs);
+    }
+    let mut iter = snapshot.data.iter(Family::User(family), IterRange { range, ..options }).map_err(failed)?;
+    let mut valid = if reverse { iter.seek_to_last() } else { iter.seek_to_first() }.map_err(failed)?;
+    while valid && pairs.len() < limit {
+        pairs.push((Bytes::copy_from_slice(iter.key()), Bytes::copy_from_slice(iter.value())));
+        valid = if reverse { iter.prev() } else { iter.next() }.map_err(failed)?;
+    }
+    Ok(pairs)
+}
+
+fn failed(error: engine::EngineError) -> RequestError {
+    RequestError::Invalid { reason: format!("reading failed: {error}") }
+}
