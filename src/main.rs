@@ -1,1 +1,3 @@
+//! The `raftyard` binary.
+
 fn main() {}

@@ -402,7 +402,8 @@ fn rest(
         (true, ..) => KeyRange { end: region.range.start.clone(), ..left },
     };
     // An empty end means "no upper bound": a reverse scan that has arrived at the first key is over.
-    (!rest.is_empty() && !(reverse && rest.end.is_empty())).then_some(rest)
+    let is_over = rest.is_empty() || (reverse && rest.end.is_empty());
+    (!is_over).then_some(rest)
 }
 
 fn successor(key: &Bytes) -> Bytes {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time of day, as [`format`] writes it.
+/// The time of day, as [`format()`] writes it.
 pub(crate) fn now() -> String {
     format(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -9,7 +9,7 @@
 //!
 //! This crate must never look at a real clock, draw chance, or start a thread by itself.
 //!
-//! Reading order: [`handle`], [`bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
+//! Reading order: [`handle`], [`mod@bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
 //! `upkeep`, [`threads`].
 
 mod apply_poller;
