@@ -195,7 +195,7 @@ impl LogContent {
     pub(super) fn term(&self, region: RegionId, peer: PeerId, index: LogIndex) -> Result<Option<Term>> {
         let Some(record) = self.owned_by(region, peer)? else { return Ok(None) };
         let found = record.slice(index, LogIndex(index.0.saturating_add(1))).next();
-        Ok(found.filter(|entry| entry.index == index.0).map(|entry| Term(entry.term)))
+        Ok(found.map(|entry| Term(entry.term)))
     }
 
     pub(super) fn approximate_bytes(&self, region: RegionId, low: LogIndex, high: LogIndex) -> u64 {

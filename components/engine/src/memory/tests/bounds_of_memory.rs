@@ -15,6 +15,8 @@ fn a_full_write_buffer_is_flushed() {
     }
     assert!(state.persisted_round(WRITER).unwrap() >= Round(90));
     assert!(state.persisted_round(WRITER).unwrap() < Round(100));
+    state.flush().unwrap();
+    disk.inject(FaultPoint::StateFlush, 1, Fault::Io);
     batch(&state, |batch| batch.put(DATA, "large", vec![0_u8; 20_000]));
     assert_eq!(disk.unflushed_state_batches(), 1, "a batch that is larger than the buffer is taken all the same");
 }

@@ -30,7 +30,10 @@ fn every_kind_of_unsynced_operation_is_taken_back() {
         append(3, 30, entries(1, 2, 1)),
         LogOp::RaiseCommitFloor { region: RegionId(1), floor: LogIndex(9) },
         LogOp::PutIdent(ident),
+        LogOp::PutIdent(crate::StoreIdent { instance: 4.into(), ..ident }),
+        LogOp::PutIdent(ident),
         LogOp::PutInstance { store: 9.into(), instance: 99.into() },
+        LogOp::PutInstance { store: 9.into(), instance: 100.into() },
     ];
     log.write(LogBatch { ops: ops.clone() }, Durability::Buffered).unwrap();
     log.write(LogBatch { ops: ops[2..].to_vec() }, Durability::Buffered).unwrap();
@@ -111,12 +114,11 @@ fn a_dead_process_is_refused_everything() {
     assert!(file.put(b"b", b"2").is_err() && file.finish().is_err());
     assert_eq!(disk.read_file(Path::new("file")), None);
 
+    put_round(&new_state, 2);
     drop((log, state));
     assert_eq!(bounds(&new_log, 1), Some((6, 8)));
-    assert_eq!(keys(&new_state, DATA), "1");
-    put_round(&new_state, 2);
     assert_eq!(keys(&new_state, DATA), "1 2", "the old handle's end does not touch the new one");
-    assert!(disk.open_log().is_err(), "nor does it release the new one's hold");
+    assert!(disk.open_log().is_err() && disk.open_state().is_err(), "nor does it release the new one's hold");
 }
 
 #[test]

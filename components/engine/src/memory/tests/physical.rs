@@ -69,24 +69,27 @@ fn an_ingest_flushes_nothing() {
 
 #[test]
 fn deleting_files_leaves_memory_and_the_lowest_durable_key() {
-    let (disk, _log, state) = open();
-    put_all(&state, DATA, &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
-    put_all(&state, LOCK, &[("c", "1"), ("d", "1")]);
-    state.flush().unwrap();
-    put_all(&state, DATA, &[("c", "2")]);
-    ingest(&state, Path::new(""), "file", DATA, &[("c", "3"), ("cc", "3")]);
-    put_all(&state, DATA, &[("cd", "4"), ("d", "4")]);
-    batch(&state, |batch| batch.delete_range(DATA, range("cd", "ce")));
-    put_all(&state, DATA, &[("ce", "5")]);
-    let snapshot = state.snapshot();
-    state.delete_files_in_range(&range("b", "e")).unwrap();
-    assert_eq!(keys(&state, DATA), "a b ce d e", "c was older in memory than in the file that is gone");
-    assert_eq!(get(&state, DATA, "d"), Some(b"4".to_vec()));
-    assert_eq!(keys(&state, LOCK), "c");
-    assert_eq!(keys(&*snapshot, DATA), "a b c cc ce d e");
-    disk.crash_at(CrashPoint::OLDEST);
-    let state = disk.open_state().unwrap();
-    assert_eq!((keys(&state, DATA), keys(&state, LOCK)), ("a b e".into(), "c".into()));
+    let survivors = [(CrashPoint::OLDEST, "a b e", "c"), (CrashPoint::NEWEST, "a b ce d e", "c")];
+    for (point, data, lock) in survivors {
+        let (disk, _log, state) = open();
+        put_all(&state, DATA, &[("a", "1"), ("b", "1"), ("c", "1"), ("d", "1"), ("e", "1")]);
+        put_all(&state, LOCK, &[("c", "1"), ("d", "1")]);
+        state.flush().unwrap();
+        put_all(&state, DATA, &[("c", "2")]);
+        ingest(&state, Path::new(""), "file", DATA, &[("c", "3"), ("cc", "3")]);
+        put_all(&state, DATA, &[("cd", "4"), ("d", "4")]);
+        batch(&state, |batch| batch.delete_range(DATA, range("cd", "ce")));
+        put_all(&state, DATA, &[("ce", "5")]);
+        let snapshot = state.snapshot();
+        state.delete_files_in_range(&range("b", "e")).unwrap();
+        assert_eq!(keys(&state, DATA), "a b ce d e", "c was older in memory than in the file that is gone");
+        assert_eq!(get(&state, DATA, "d"), Some(b"4".to_vec()));
+        assert_eq!(keys(&state, LOCK), "c");
+        assert_eq!(keys(&*snapshot, DATA), "a b c cc ce d e");
+        disk.crash_at(point);
+        let state = disk.open_state().unwrap();
+        assert_eq!((keys(&state, DATA), keys(&state, LOCK)), (data.into(), lock.into()));
+    }
 }
 
 /// Whatever happened, all batches surviving is the same as no crash.
