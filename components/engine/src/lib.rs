@@ -10,7 +10,7 @@
 //!
 //! This crate must never know RocksDB. Rules cited as `D1`…`D16` are in `ARCHITECTURE.md`.
 //!
-//! Reading order: [`log`], [`state`], [`meta`], then [`memory`].
+//! Reading order: [`log`], [`state`], [`meta`], then [`memory`], and [`conformance`] for what every engine must do.
 
 pub mod conformance;
 pub mod error;

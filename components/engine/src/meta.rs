@@ -170,7 +170,8 @@ pub fn put_region(batch: &mut StateBatch, region: &RegionState) {
 /// All regions that S holds, ordered by id.
 ///
 /// # Errors
-/// `Corruption` when a region has a descriptor and no apply state or the reverse: they are written together (D2).
+/// `Corruption` when a region has a descriptor and no apply state or the reverse (they are written together, D2), or
+/// when a descriptor is of another region than its key says. `Record` when a record does not read.
 pub fn read_regions(state: &dyn StateRead) -> Result<Vec<RegionState>> {
     let tag = |tag: u8| Bytes::copy_from_slice(&[tag]);
     let range = IterRange::new(KeyRange { start: tag(REGION_TAG), end: tag(REGION_TAG + 1) });
@@ -178,18 +179,28 @@ pub fn read_regions(state: &dyn StateRead) -> Result<Vec<RegionState>> {
     let mut regions = Vec::new();
     let mut valid = iter.seek_to_first()?;
     while valid {
-        let descriptor = decode_descriptor(iter.value()).map_err(record_error)?;
-        if iter.key() != &descriptor_key(descriptor.id)[..] {
-            return Err(half_region(descriptor.id));
+        let region = region_of_key(iter.key())?;
+        if iter.key() != &descriptor_key(region)[..] {
+            return Err(half_region(region));
         }
-        if !iter.next()? || iter.key() != &apply_state_key(descriptor.id)[..] {
-            return Err(half_region(descriptor.id));
+        let descriptor = decode_descriptor(iter.value()).map_err(record_error)?;
+        if descriptor.id != region {
+            return Err(corruption(format!("the descriptor of region {region} is one of region {}", descriptor.id)));
+        }
+        if !iter.next()? || iter.key() != &apply_state_key(region)[..] {
+            return Err(half_region(region));
         }
         let apply_state = ApplyState::decode(iter.value()).map_err(record_error)?;
         regions.push(RegionState { descriptor, apply_state });
         valid = iter.next()?;
     }
     Ok(regions)
+}
+
+/// The region that a key with the tag of regions is of.
+fn region_of_key(key: &[u8]) -> Result<RegionId> {
+    let mut reader = Reader::raw("region key", key);
+    reader.u8().and_then(|_| reader.u64()).map(RegionId).map_err(record_error)
 }
 
 /// S's copy of the store ident, by which a directory of another store is noticed.
@@ -203,5 +214,97 @@ fn record_error(source: DecodeError) -> EngineError {
 }
 
 fn half_region(region: RegionId) -> EngineError {
-    EngineError::Corruption { engine: "state", cause: format!("region {region} has only half of its records") }
+    corruption(format!("region {region} has only half of its records"))
+}
+
+fn corruption(cause: String) -> EngineError {
+    EngineError::Corruption { engine: "state", cause }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use types::{Peer, RegionEpoch, StoreId};
+
+    use super::*;
+    use crate::StateEngine;
+    use crate::memory::{MemDisk, MemStateEngine};
+
+    fn engine_with(build: impl FnOnce(&mut StateBatch)) -> MemStateEngine {
+        let state = MemDisk::default().open_state().unwrap();
+        let mut batch = StateBatch::default();
+        build(&mut batch);
+        state.write(&batch).unwrap();
+        state
+    }
+
+    fn region(id: u64) -> RegionState {
+        let descriptor = RegionDescriptor {
+            id: RegionId(id),
+            range: KeyRange::new(id.to_string(), ""),
+            epoch: RegionEpoch::INITIAL,
+            peers: vec![Peer::voter(PeerId(id * 10), StoreId(1))],
+        };
+        let apply_state = ApplyState { applied: LogIndex(id + 100), ..ApplyState::default() };
+        RegionState { descriptor, apply_state }
+    }
+
+    #[test]
+    fn regions_are_read_in_order_and_nothing_else_is() {
+        let state = engine_with(|batch| {
+            [300, 2, 1, u64::MAX / 10].map(region).iter().for_each(|region| put_region(batch, region));
+            batch.put(Family::Meta, ident_key(), "not read here");
+            batch.put(Family::Meta, gone_key(RegionId(1), PeerId(9)), "not read here");
+            batch.set_round(WriterId::Bootstrap, types::Round(1));
+        });
+        assert_eq!(read_regions(&state).unwrap(), [1, 2, 300, u64::MAX / 10].map(region));
+        assert_eq!(read_regions(&engine_with(|_| {})).unwrap(), []);
+    }
+
+    #[test]
+    fn half_a_region_is_corruption() {
+        let keys = [descriptor_key(RegionId(2)), apply_state_key(RegionId(2))];
+        for missing in keys {
+            for other in [1, 3] {
+                let state = engine_with(|batch| {
+                    [2, other].map(region).iter().for_each(|region| put_region(batch, region));
+                    batch.delete(Family::Meta, missing.clone());
+                });
+                let error = read_regions(&state).unwrap_err();
+                assert!(matches!(error, EngineError::Corruption { .. }), "{error}");
+                assert!(error.to_string().contains("region 2 has only half of its records"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_descriptor_under_another_key_is_corruption() {
+        let state = engine_with(|batch| {
+            put_region(batch, &region(2));
+            batch.put(Family::Meta, descriptor_key(RegionId(2)), encode_descriptor(&region(3).descriptor));
+        });
+        assert!(matches!(read_regions(&state), Err(EngineError::Corruption { .. })));
+    }
+
+    #[test]
+    fn damaged_records_are_named() {
+        for key in [descriptor_key(RegionId(2)), apply_state_key(RegionId(2)), Bytes::from_static(b"\x01short")] {
+            let state = engine_with(|batch| {
+                put_region(batch, &region(2));
+                batch.put(Family::Meta, key, "damaged");
+            });
+            assert!(matches!(read_regions(&state), Err(EngineError::Record { .. })));
+        }
+    }
+
+    #[test]
+    fn the_ident_reads_back() {
+        let ident = StoreIdent { cluster: 1.into(), store: 2.into(), instance: 3.into() };
+        let state = engine_with(|batch| batch.put(Family::Meta, ident_key(), ident.encode()));
+        assert_eq!(read_ident(&state).unwrap(), Some(ident));
+        assert_eq!(read_ident(&engine_with(|_| {})).unwrap(), None);
+        let damaged = engine_with(|batch| batch.put(Family::Meta, ident_key(), "damaged"));
+        assert!(matches!(read_ident(&damaged), Err(EngineError::Record { .. })));
+    }
 }
