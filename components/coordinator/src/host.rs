@@ -8,8 +8,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
+use observe::metrics::coordinator::StoreCondition;
+use observe::{CoordinatorMetrics, Label};
 use parking_lot::Mutex;
 use region::Role;
+use runtime::clock::{Clock, WallClock};
 use slog::{Logger, error, info};
 use store::RegionView;
 use types::Term;
@@ -17,14 +20,28 @@ use types::Term;
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
 use crate::journal::{Journal, LoadDone, WriteDone};
-use crate::machine::{Effect, Input, LoadError, Machine};
+use crate::machine::{Effect, Input, LoadError, Machine, Totals};
 use crate::request::{Moment, Request};
+use crate::store_info::StoreHealth;
 use crate::view::View;
 
 /// Most requests and queries in the mailbox; ends of writes and loads always find room.
 pub const MAILBOX_CAPACITY: usize = 16 << 10;
 
 type Query = Box<dyn FnOnce(Result<View<'_>, CoordinatorError>) + Send>;
+
+/// What the coordinator needs from outside.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Tells how long stores have been silent.
+    pub clock: Arc<dyn Clock>,
+    /// Pulls the timestamps forward.
+    pub wall_clock: Arc<dyn WallClock>,
+    /// Where the coordinator counts.
+    pub metrics: Arc<CoordinatorMetrics>,
+    /// Where it logs.
+    pub logger: Logger,
+}
 
 enum Letter {
     Input(Input),
@@ -42,7 +59,7 @@ struct Mailbox {
 struct Shared {
     mailbox: Mutex<Mailbox>,
     journal: Box<dyn Journal>,
-    logger: Logger,
+    around: Surroundings,
     /// For the ends of writes and loads: they must not keep the coordinator alive.
     me: Weak<Shared>,
 }
@@ -56,16 +73,20 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`CoordinatorError::Config`].
-    pub fn new(config: CoordinatorConfig, journal: impl Journal, logger: Logger) -> Result<Self, CoordinatorError> {
+    pub fn new(
+        config: CoordinatorConfig,
+        journal: impl Journal,
+        around: Surroundings,
+    ) -> Result<Self, CoordinatorError> {
         let machine = Some(Machine::new(config)?);
         let mailbox = Mutex::new(Mailbox { letters: VecDeque::new(), machine, is_lost: false });
         let journal = Box::new(journal);
-        Ok(Self(Arc::new_cyclic(|me| Shared { mailbox, journal, logger, me: me.clone() })))
+        Ok(Self(Arc::new_cyclic(|me| Shared { mailbox, journal, around, me: me.clone() })))
     }
 
     /// The region's peer here leads in a term.
-    pub fn elected(&self, at: Moment, term: Term) {
-        self.0.bring(Letter::Input(Input::Elected { at, term }));
+    pub fn elected(&self, term: Term) {
+        self.0.bring(Letter::Input(Input::Elected { at: self.0.moment(), term }));
     }
 
     /// The region's peer here leads no more.
@@ -73,37 +94,73 @@ impl Coordinator {
         self.0.bring(Letter::Input(Input::Deposed));
     }
 
-    /// Takes a change of the region's role here; `at` is the time now. Hand in the present one too, when the coordinator
-    /// was made after the store had started.
-    pub fn region_changed(&self, at: Moment, view: &RegionView) {
+    /// Takes a change of the region's role here. Changes are handed in as they come: see
+    /// [`Leadership`](crate::Leadership).
+    pub fn region_changed(&self, view: &RegionView) {
         match view.role {
-            Role::Leader => self.elected(at, view.term),
+            Role::Leader => self.elected(view.term),
             Role::Follower | Role::PreCandidate | Role::Candidate => self.deposed(),
         }
     }
 
     /// Asks for something; the answer comes by the request's reply, perhaps before this returns.
-    pub fn request(&self, at: Moment, request: impl Into<Request>) {
+    pub fn request(&self, request: impl Into<Request>) {
         let request = request.into();
         if self.0.has_room() {
-            self.0.bring(Letter::Input(Input::Request { at, request }));
+            self.0.bring(Letter::Input(Input::Request { at: self.0.moment(), request }));
         } else {
             request.refuse(CoordinatorError::Busy { queue: "the mailbox" }).deliver();
         }
     }
 
-    /// Looks at the state as of `at`. `look` is called once, perhaps before this returns, on any thread that steps the
+    /// Looks at the state as it is now. `look` is called once, perhaps before this returns, on any thread that steps the
     /// machine: it must be short and must not block. It is dropped uncalled when the coordinator is lost.
-    pub fn query(&self, at: Moment, look: impl FnOnce(Result<View<'_>, CoordinatorError>) + Send + 'static) {
+    pub fn query(&self, look: impl FnOnce(Result<View<'_>, CoordinatorError>) + Send + 'static) {
         if self.0.has_room() {
-            self.0.bring(Letter::Query(at, Box::new(look)));
+            self.0.bring(Letter::Query(self.0.moment(), Box::new(look)));
         } else {
             look(Err(CoordinatorError::Busy { queue: "the mailbox" }));
         }
     }
+
+    /// Sets the gauges of stores and regions; for whoever is about to read them.
+    pub fn refresh_gauges(&self) {
+        let metrics = Arc::clone(&self.0.around.metrics);
+        self.query(move |view| set_gauges(&metrics, view.ok()));
+    }
+}
+
+fn set_gauges(metrics: &CoordinatorMetrics, view: Option<View<'_>>) {
+    metrics.is_leader.set(i64::from(view.is_some()));
+    let regions = view.map(|view| view.region_counts()).unwrap_or_default();
+    metrics.regions.set(regions.known as i64);
+    metrics.regions_with_leader.set(regions.with_leader as i64);
+    let mut stores = [0; StoreCondition::ALL.len()];
+    for store in view.iter().flat_map(|view| view.stores(false)) {
+        let condition = match store.health {
+            _ if !store.record.is_live() => StoreCondition::Tombstone,
+            StoreHealth::Up => StoreCondition::Up,
+            StoreHealth::Disconnected => StoreCondition::Disconnected,
+            StoreHealth::Down => StoreCondition::Down,
+        };
+        stores[condition as usize] += 1;
+    }
+    for condition in StoreCondition::ALL {
+        metrics.stores[*condition].set(stores[*condition as usize]);
+    }
 }
 
 impl Shared {
+    fn moment(&self) -> Moment {
+        Moment { now: self.around.clock.now(), unix_ms: self.around.wall_clock.unix_ms() }
+    }
+
+    fn count(&self, totals: Totals) {
+        self.around.metrics.timestamps.inc_by(totals.timestamps);
+        self.around.metrics.timestamp_windows.inc_by(totals.timestamp_windows);
+        self.around.metrics.ids.inc_by(totals.ids);
+    }
+
     fn has_room(&self) -> bool {
         self.mailbox.lock().letters.len() < MAILBOX_CAPACITY
     }
@@ -140,9 +197,16 @@ impl Shared {
                 });
                 self.journal.load(done);
             }
-            Effect::Serving { term } => info!(self.logger, "coordinator serves"; "term" => term.0),
+            Effect::Serving { term } => {
+                self.around.metrics.is_leader.set(1);
+                info!(self.around.logger, "coordinator serves"; "term" => term.0);
+            }
+            Effect::StoodDown => {
+                self.around.metrics.is_leader.set(0);
+                info!(self.around.logger, "coordinator serves no more");
+            }
             Effect::Failed(error) => {
-                error!(self.logger, "coordinator failed"; "code" => %error.code(), "error" => %error);
+                error!(self.around.logger, "coordinator failed"; "code" => %error.code(), "error" => %error);
             }
         }
     }
@@ -169,6 +233,7 @@ impl Turn<'_> {
                 Letter::Input(input) => machine.step(input, &mut self.effects),
                 Letter::Query(at, look) => look(machine.view(at)),
             }
+            self.shared.count(machine.drain_totals());
             self.effects.drain(..).for_each(|effect| self.shared.carry_out(effect));
         }
     }
@@ -193,7 +258,7 @@ impl Drop for Turn<'_> {
                 mailbox.is_lost = true;
                 std::mem::take(&mut mailbox.letters)
             };
-            error!(self.shared.logger, "coordinator panicked and answers nothing any more: restart it");
+            error!(self.shared.around.logger, "coordinator panicked and answers nothing any more: restart it");
             drop(letters);
         }
     }

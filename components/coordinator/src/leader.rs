@@ -7,7 +7,7 @@ use types::{Instant, StoreId, Term};
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
 use crate::ids::IdAllocator;
-use crate::machine::Answer;
+use crate::machine::{Answer, Totals};
 use crate::meta::Meta;
 use crate::record::{ClusterRecord, Record, RecordWrite};
 use crate::request::{Change, Held, IdBatch, Moment, Reply, Request, StoreOrders};
@@ -56,6 +56,8 @@ pub(crate) struct Leader {
     pub(crate) heard: BTreeMap<StoreId, Heard>,
     /// When it began: stores that have not reported since count as heard of then.
     pub(crate) since: Instant,
+    /// What was given away and not counted yet.
+    pub(crate) totals: Totals,
     oracle: TimestampOracle,
     ids: IdAllocator,
     changes: VecDeque<(Moment, Change)>,
@@ -79,6 +81,7 @@ impl Leader {
             regions: RoutingTable::default(),
             heard: BTreeMap::new(),
             since: at.now,
+            totals: Totals::default(),
             oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
             ids: IdAllocator::resume(meta.id_bound),
             changes: VecDeque::new(),
@@ -107,6 +110,7 @@ impl Leader {
             Request::Change(Change::AllocateIds { count, reply })
                 if check_id_count(count).is_ok() && self.ids.fits(count, self.meta.id_bound) =>
             {
+                self.totals.ids += u64::from(count);
                 let last = self.ids.take(u64::from(count));
                 Some(reply.answer(last.map(|last| IdBatch { last, count })))
             }
@@ -126,17 +130,25 @@ impl Leader {
             let error = CoordinatorError::Count { what: "timestamps", count, limit: MAX_TIMESTAMPS };
             return Some(reply.answer(Err(error)));
         }
-        if self.waiting.is_empty() {
-            let outcome = self.oracle.take(count, at.unix_ms, self.meta.timestamp_bound_ms).transpose();
-            if let Some(outcome) = outcome {
-                return Some(reply.answer(outcome));
-            }
+        if self.waiting.is_empty()
+            && let Some(outcome) = self.next_timestamps(count, at.unix_ms)
+        {
+            return Some(reply.answer(outcome));
         }
         if self.waiting.len() >= MAX_WAITING_TIMESTAMPS {
             return Some(reply.answer(Err(CoordinatorError::Busy { queue: "the queue of timestamp requests" })));
         }
         self.waiting.push_back(WaitingTimestamps { unix_ms: believed(at.unix_ms), count, reply });
         None
+    }
+
+    /// A batch, or `None` when it must wait for a larger bound.
+    fn next_timestamps(&mut self, count: u32, unix_ms: u64) -> Option<Result<Timestamp, CoordinatorError>> {
+        let outcome = self.oracle.take(count, unix_ms, self.meta.timestamp_bound_ms).transpose()?;
+        if outcome.is_ok() {
+            self.totals.timestamps += u64::from(count);
+        }
+        Some(outcome)
     }
 
     fn store_heartbeat(&mut self, at: Moment, stats: StoreStats) -> Result<StoreOrders, CoordinatorError> {
@@ -174,13 +186,15 @@ impl Leader {
             regions: &self.regions,
             meta: self.meta.clone(),
             writes: Vec::new(),
+            totals: Totals::default(),
         };
         if needs_bound {
             transaction.set_timestamp_bound(bound);
         }
         let count = self.changes.len().min(MAX_CHANGES_PER_WRITE);
         let held = self.changes.drain(..count).map(|(at, change)| transaction.execute(at, change)).collect();
-        let Transaction { meta, writes, .. } = transaction;
+        let Transaction { meta, writes, totals, .. } = transaction;
+        self.totals.ids += totals.ids;
         Some(Plan { writes, meta, held })
     }
 
@@ -191,10 +205,10 @@ impl Leader {
         if let (None, Some(layout)) = (&self.meta.layout, &meta.layout) {
             self.regions.seed(&layout.regions);
         }
+        self.totals.timestamp_windows += u64::from(meta.timestamp_bound_ms > self.meta.timestamp_bound_ms);
         self.meta = meta;
-        let bound_ms = self.meta.timestamp_bound_ms;
         while let Some(first) = self.waiting.front() {
-            let Some(outcome) = self.oracle.take(first.count, first.unix_ms, bound_ms).transpose() else { break };
+            let Some(outcome) = self.next_timestamps(first.count, first.unix_ms) else { break };
             let first = self.waiting.pop_front().expect("it was just looked at");
             answers.push(first.reply.answer(outcome));
         }

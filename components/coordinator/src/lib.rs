@@ -24,7 +24,7 @@
 //! by a read index first. Operators and schedulers are a later crate's.
 //!
 //! Reading order: [`request`], [`machine`], `leader`, `transaction`, then [`timestamp`], [`layout`], [`routing`],
-//! [`record`], and last [`journal`] and [`host`].
+//! [`record`], and last [`journal`], [`host`] and [`leadership`].
 
 pub mod config;
 pub mod error;
@@ -33,6 +33,7 @@ mod ids;
 pub mod journal;
 pub mod layout;
 mod leader;
+pub mod leadership;
 pub mod machine;
 mod meta;
 pub mod record;
@@ -47,12 +48,13 @@ pub mod view;
 
 pub use config::{CoordinatorConfig, even_split_keys};
 pub use error::CoordinatorError;
-pub use host::Coordinator;
+pub use host::{Coordinator, Surroundings};
 pub use journal::{Journal, StoreJournal};
 pub use layout::LayoutAnswer;
+pub use leadership::{Leadership, home_region};
 pub use machine::{Effect, Input, Machine};
 pub use request::{Change, IdBatch, Moment, Reply, Request, StoreOrders};
-pub use routing::{DownPeer, Flow, RegionInfo, RegionReport};
+pub use routing::{DownPeer, Flow, RegionCounts, RegionInfo, RegionReport};
 pub use safe_point::{SafePoints, ServiceAnswer, ServiceSafePoint, TxnAdvance};
 pub use store_info::{StoreDescription, StoreHealth, StoreRecord, StoreState, StoreStats, StoreView};
 pub use timestamp::Timestamp;

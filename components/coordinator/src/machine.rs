@@ -70,6 +70,17 @@ pub enum LoadError {
     Engine(String),
 }
 
+/// What was given away, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Timestamps.
+    pub timestamps: u64,
+    /// How often the bound of the timestamps was moved.
+    pub timestamp_windows: u64,
+    /// Ids, those of the layout apart.
+    pub ids: u64,
+}
+
 /// Something that the machine wants done. Effects are carried out in their order.
 #[derive(Debug)]
 pub enum Effect {
@@ -94,6 +105,8 @@ pub enum Effect {
         /// Under which term.
         term: Term,
     },
+    /// The machine serves no more.
+    StoodDown,
     /// The machine cannot go on; it answers everything with this error.
     Failed(CoordinatorError),
 }
@@ -210,6 +223,14 @@ impl Machine {
         }
     }
 
+    /// What was given away since the last call, for metrics.
+    pub fn drain_totals(&mut self) -> Totals {
+        match &mut self.phase {
+            Phase::Serving(leader) => std::mem::take(&mut leader.totals),
+            _ => Totals::default(),
+        }
+    }
+
     fn elected(&mut self, term: Term, effects: &mut Vec<Effect>) {
         if self.leadership != Some(term) {
             self.leadership = Some(term);
@@ -224,10 +245,11 @@ impl Machine {
         if matches!(self.phase, Phase::Failed(_)) {
             return;
         }
-        if let Phase::Opening(leader) | Phase::Serving(leader) = std::mem::replace(&mut self.phase, Phase::Idle) {
+        if let Phase::Serving(leader) = std::mem::replace(&mut self.phase, Phase::Idle) {
             let mut answers = Vec::new();
             leader.refuse_all(error, &mut answers);
             effects.extend(answers.into_iter().map(Effect::Answer));
+            effects.push(Effect::StoodDown);
         }
     }
 

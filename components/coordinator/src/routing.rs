@@ -139,11 +139,21 @@ impl RegionInfo {
     }
 }
 
+/// How many regions are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RegionCounts {
+    /// All of them.
+    pub known: usize,
+    /// Those whose leader has reported.
+    pub with_leader: usize,
+}
+
 /// Regions that share no key, by start key and by id.
 #[derive(Debug, Default)]
 pub(crate) struct RoutingTable {
     starts: BTreeMap<Bytes, RegionId>,
     regions: BTreeMap<RegionId, RegionInfo>,
+    with_leader: usize,
 }
 
 impl RoutingTable {
@@ -191,6 +201,7 @@ impl RoutingTable {
         debug_assert!(self.overlapping(&info.descriptor.range).next().is_none(), "regions share no key");
         let before = self.starts.insert(info.start().clone(), info.descriptor.id);
         assert!(before.is_none(), "what began at the same key was removed before");
+        self.with_leader += usize::from(info.leader.is_some());
         self.regions.insert(info.descriptor.id, info);
     }
 
@@ -198,11 +209,17 @@ impl RoutingTable {
         if let Some(info) = self.regions.remove(&region) {
             let removed = self.starts.remove(info.start());
             assert_eq!(removed, Some(region), "both indexes hold the same regions");
+            self.with_leader -= usize::from(info.leader.is_some());
         }
     }
 
     fn by_id(&self, id: RegionId) -> &RegionInfo {
         self.regions.get(&id).expect("both indexes hold the same regions")
+    }
+
+    /// How many regions it holds.
+    pub(crate) fn counts(&self) -> RegionCounts {
+        RegionCounts { known: self.regions.len(), with_leader: self.with_leader }
     }
 
     /// A region by its id.
@@ -435,7 +452,8 @@ mod tests {
                     assert_eq!(table.region_at(&[low]).map(|info| info.descriptor.id), Some(next.descriptor.id));
                 }
                 let regions: Vec<&RegionInfo> = table.regions().collect();
-                assert_eq!(regions.len(), table.regions.len(), "seed {seed}");
+                let led = regions.iter().filter(|info| info.leader.is_some()).count();
+                assert_eq!(table.counts(), RegionCounts { known: regions.len(), with_leader: led }, "seed {seed}");
                 let apart = |pair: &[&RegionInfo]| !pair[0].descriptor.range.overlaps(&pair[1].descriptor.range);
                 assert!(regions.windows(2).all(apart), "seed {seed}: {regions:?}");
             }

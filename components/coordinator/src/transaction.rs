@@ -10,6 +10,7 @@ use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
 use crate::ids::{IdAllocator, MAX_IDS, RESERVE_STEP};
 use crate::layout::{Layout, LayoutAnswer};
+use crate::machine::Totals;
 use crate::meta::Meta;
 use crate::record::{Record, RecordWrite, service_key};
 use crate::request::{Change, Held, IdBatch, Moment};
@@ -30,6 +31,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) meta: Meta,
     /// What to write.
     pub(crate) writes: Vec<RecordWrite>,
+    /// What is given away, unless the write fails.
+    pub(crate) totals: Totals,
 }
 
 impl Transaction<'_> {
@@ -63,7 +66,9 @@ impl Transaction<'_> {
 
     fn allocate_ids(&mut self, count: u32) -> Result<IdBatch, CoordinatorError> {
         check_id_count(count)?;
-        Ok(IdBatch { last: self.take_ids(u64::from(count))?, count })
+        let last = self.take_ids(u64::from(count))?;
+        self.totals.ids += u64::from(count);
+        Ok(IdBatch { last, count })
     }
 
     fn take_ids(&mut self, count: u64) -> Result<u64, CoordinatorError> {

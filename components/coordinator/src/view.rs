@@ -8,7 +8,7 @@ use types::{ClusterId, Instant, KeyRange, RegionId, StoreId, Term};
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
 use crate::leader::Leader;
-use crate::routing::{RegionInfo, clamp_limit};
+use crate::routing::{RegionCounts, RegionInfo, clamp_limit};
 use crate::safe_point::{SafePoints, ServiceSafePoint};
 use crate::store_info::{StoreHealth, StoreRecord, StoreView};
 use crate::version::Version;
@@ -125,6 +125,11 @@ impl<'a> View<'a> {
     /// The region right before the one that holds a key.
     pub fn region_before(&self, key: &[u8]) -> Option<&'a RegionInfo> {
         self.leader.regions.region_before(key)
+    }
+
+    /// How many regions are known.
+    pub fn region_counts(&self) -> RegionCounts {
+        self.leader.regions.counts()
     }
 
     /// All regions, ordered by start key.

@@ -97,7 +97,7 @@ impl Bench {
                 Effect::Answer(answer) => answer.deliver(),
                 Effect::Write { task, term, writes } => self.tasks.push_back(Task::Write(task, term, writes)),
                 Effect::Load { task } => self.tasks.push_back(Task::Load(task)),
-                Effect::Serving { .. } => {}
+                Effect::Serving { .. } | Effect::StoodDown => {}
                 Effect::Failed(error) => self.failed = Some(error),
             }
         }
