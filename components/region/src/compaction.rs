@@ -64,7 +64,8 @@ impl Region {
 
     fn is_worth_compacting(&self, target: LogIndex) -> bool {
         let truncated = self.node.store().apply_state().truncated;
-        if target <= truncated {
+        // A single entry may be the last compaction's own: compacting it would go on for ever.
+        if target <= truncated.next() {
             return false;
         }
         let entries = target.0 - truncated.0;

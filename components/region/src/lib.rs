@@ -15,7 +15,7 @@
 //!
 //! Reading order: [`input`], [`effect`], [`config`], then [`machine`]; then the concerns that extend it, each in its own
 //! file: `ready` with `persists` and `applies` (what may leave when), `role`, `requests`, `proposals` with `waiting`,
-//! `reads`, `elections`, `validate`, `transfer`, `compaction`, `status`; below them `storage` and `cache`, which raft
+//! `reads`, `elections`, `validate`, `transfer`, `compaction`, `progress`, `status`; below them `storage` and `cache`, which raft
 //! reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
 
 mod applies;
@@ -28,6 +28,7 @@ pub mod input;
 pub mod machine;
 pub mod message;
 mod persists;
+mod progress;
 mod proposals;
 mod reads;
 mod ready;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use engine::{ApplyState, EngineError, HardState, LogEngine};
+use raft::eraftpb::MessageType;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use slog::{Logger, debug, info, o, warn};
 use types::{Generation, LogIndex, Peer, RegionDescriptor, RequestError};
@@ -228,8 +229,12 @@ impl Region {
             self.logger, "receive";
             "from" => message.from.id.0, "type" => ?message.raft.get_msg_type(), "term" => message.raft.term,
         );
+        let refusal = message.raft.reject && message.raft.get_msg_type() == MessageType::MsgAppendResponse;
         if let Err(error) = self.node.step(message.raft) {
             warn!(self.logger, "raft refused a message"; "from" => message.from.id.0, "error" => %error);
+        }
+        if refusal {
+            self.go_on_behind_matched(message.from.id);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Handing the leadership to another member (raft thesis §3.10).
 
 use raft::StateRole;
-use types::{LogIndex, PeerId, PeerRole, RequestError};
+use types::{PeerId, PeerRole, RequestError};
 
 use crate::effect::{Effect, Role};
 use crate::input::TransferResponder;
@@ -60,9 +60,7 @@ impl Region {
         if self.transfer.is_some() {
             return Err(RequestError::ServerIsBusy { reason: "another leader transfer is on its way" });
         }
-        let raft = &self.node.raft;
-        let matched = raft.prs().get(to.0).map_or(0, |progress| progress.matched);
-        if matched.saturating_add(MAX_TRANSFER_LAG) < raft.raft_log.last_index() {
+        if self.matched(to).0.saturating_add(MAX_TRANSFER_LAG) < self.last_index().0 {
             return Err(RequestError::ServerIsBusy { reason: "the target's log is too far behind the leader's" });
         }
         Ok(())
@@ -93,10 +91,5 @@ impl Region {
             transfer.ticks_left = transfer.ticks_left.saturating_sub(1);
             self.settle_transfer(effects);
         }
-    }
-
-    /// The newest index of a member that is known to equal the leader's.
-    pub(crate) fn matched(&self, member: PeerId) -> LogIndex {
-        self.node.raft.prs().get(member.0).map_or(LogIndex(0), |progress| LogIndex(progress.matched))
     }
 }

@@ -168,10 +168,6 @@ impl Region {
         let from_leader = self.standing.leader == Some(PeerId(message.from));
         require(Term(message.term) == self.standing.term && from_leader, DropReason::SecondLeader)
     }
-
-    pub(crate) fn last_index(&self) -> LogIndex {
-        LogIndex(self.node.raft.raft_log.last_index())
-    }
 }
 
 fn check_numbers(message: &Message) -> Verdict {

@@ -13,6 +13,8 @@
 //! - `transfer M N`: asks M to hand its leadership to N.
 //! - `deliver`: what is on its way now; `deliver M->N`: only what goes from M to N; `deliver until quiet`: all, with
 //!   everything that it causes.
+//! - `keep M->N` and `deliver kept`: copies what is on its way from M to N now, and delivers the copies later.
+//! - `unreachable M N`: M's transport says that it cannot reach N.
 //! - `drop M->N`: loses what is on its way from M to N now. `cut M` and `heal M`: M can neither send nor receive.
 //! - `hold persist M`, `persist M [TIMES]`, `release persist M`: M's disk works on demand only. The same with `apply`.
 //! - `crash M`, `restart M`, `lose state M`: M's process dies; starts again; its state engine is back at its birth.
@@ -24,7 +26,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use region::RegionConfig;
+use region::{Input, RegionConfig, RegionMessage};
 use support::cluster::Cluster;
 use types::{PeerId, RequestHeader, Term};
 
@@ -34,6 +36,7 @@ struct Script {
     voters: Vec<u64>,
     learners: Vec<u64>,
     cluster: Option<Cluster>,
+    kept: Vec<RegionMessage>,
 }
 
 fn number(word: &str) -> u64 {
@@ -43,6 +46,10 @@ fn number(word: &str) -> u64 {
 fn link(word: &str) -> (u64, u64) {
     let (from, to) = word.split_once("->").unwrap_or_else(|| panic!("not a link: {word}"));
     (number(from), number(to))
+}
+
+fn direction(message: &RegionMessage) -> (u64, u64) {
+    (message.from.id.0, message.to.id.0)
 }
 
 fn key(word: &str) -> String {
@@ -55,7 +62,7 @@ fn key(word: &str) -> String {
 impl Script {
     fn new() -> Self {
         let config = RegionConfig { election_ticks: 10, heartbeat_ticks: 2, ..RegionConfig::default() };
-        Self { config, voters: Vec::new(), learners: Vec::new(), cluster: None }
+        Self { config, voters: Vec::new(), learners: Vec::new(), cluster: None, kept: Vec::new() }
     }
 
     fn run(&mut self, line: &str) -> Vec<String> {
@@ -64,12 +71,20 @@ impl Script {
             ["voters", ref ids @ ..] => self.voters = ids.iter().map(|id| number(id)).collect(),
             ["learners", ref ids @ ..] => self.learners = ids.iter().map(|id| number(id)).collect(),
             ["config", key, value] => self.configure(key, number(value)),
-            _ => {
-                self.step(&words);
-                return std::mem::take(&mut self.cluster().trace);
+            ["keep", path] => {
+                let path = link(path);
+                let copies =
+                    self.cluster().network.iter().filter(|message| direction(message) == path).cloned().collect();
+                self.kept = copies;
             }
+            ["deliver", "kept"] => {
+                for message in std::mem::take(&mut self.kept) {
+                    self.cluster().deliver(message);
+                }
+            }
+            _ => self.step(&words),
         }
-        Vec::new()
+        self.cluster.as_mut().map(|cluster| std::mem::take(&mut cluster.trace)).unwrap_or_default()
     }
 
     fn configure(&mut self, key: &str, value: u64) {
@@ -116,7 +131,7 @@ impl Script {
             ["deliver", path] => {
                 let (from, to) = link(path);
                 for message in std::mem::take(&mut cluster.network) {
-                    if (message.from.id.0, message.to.id.0) == (from, to) {
+                    if direction(&message) == (from, to) {
                         cluster.deliver(message);
                     } else {
                         cluster.network.push_back(message);
@@ -125,7 +140,7 @@ impl Script {
             }
             ["drop", path] => {
                 let (from, to) = link(path);
-                cluster.network.retain(|message| (message.from.id.0, message.to.id.0) != (from, to));
+                cluster.network.retain(|message| direction(message) != (from, to));
             }
             ["cut", id] | ["heal", id] => {
                 let id = number(id);
@@ -133,7 +148,7 @@ impl Script {
                 for path in others.into_iter().flat_map(|other| [(id, other), (other, id)]) {
                     if words[0] == "cut" {
                         cluster.cut.insert(path);
-                        cluster.network.retain(|message| (message.from.id.0, message.to.id.0) != path);
+                        cluster.network.retain(|message| direction(message) != path);
                     } else {
                         cluster.cut.remove(&path);
                     }
@@ -152,7 +167,10 @@ impl Script {
             ["persist", id] => cluster.persist(number(id)),
             ["persist", id, times] => (0..number(times)).for_each(|_| cluster.persist(number(id))),
             ["apply", id] => cluster.apply(number(id)),
-            ["crash", id] => cluster.crash(number(id)),
+            ["unreachable", id, other] => {
+                cluster.round(number(id), vec![Input::Unreachable { peer: PeerId(number(other)) }]);
+            }
+            ["crash", id] => cluster.crash(number(id), 0),
             ["restart", id] => cluster.start(number(id), true),
             ["lose", "state", id] => cluster.lose_state(number(id)),
             ["status", id] => {

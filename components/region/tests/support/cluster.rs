@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use engine::memory::MemDisk;
 use engine::{ApplyState, Durability, Entry, HardState, LogBatch, LogEngine, LogOp};
 use proto::log::{Command, Operation, Put, WriteBatch, command, operation};
 use region::{Apply, Effect, Input, Persist, Proposal, Read, Region, RegionConfig, RegionMessage, Restored, Role};
 use slog::{Discard, Logger, o};
 use types::{
-    CommandOutput, Generation, KeyRange, LogIndex, Peer, PeerId, PeerRole, RegionDescriptor, RegionEpoch, RegionId,
-    RequestError, RequestHeader, Responder, StoreId, Term,
+    CommandOutput, Generation, KeyRange, LogIndex, Peer, PeerId, PeerRole, ReadyNumber, RegionDescriptor, RegionEpoch,
+    RegionId, RequestError, RequestHeader, Responder, StoreId, Term,
 };
 
 use super::describe;
-use super::log::TestLog;
 
 pub const REGION: RegionId = RegionId(1);
 pub const FIRST: ApplyState =
@@ -35,6 +35,7 @@ pub type Answers = Arc<Mutex<Vec<(String, Answer)>>>;
 pub struct Member {
     pub peer: Peer,
     pub region: Option<Region>,
+    pub disk: MemDisk,
     pub log: Arc<dyn LogEngine>,
     /// Persists that the disk has not done.
     pub writing: VecDeque<Persist>,
@@ -62,6 +63,8 @@ pub struct Cluster {
     pub tracing: bool,
     /// Every term's leader, for the check that there is one at most.
     pub leaders: BTreeMap<u64, u64>,
+    /// Every entry that some member applied, for the check that they all agree.
+    pub committed: BTreeMap<u64, Entry>,
     answers_traced: usize,
 }
 
@@ -85,6 +88,7 @@ impl Cluster {
             trace: Vec::new(),
             tracing: true,
             leaders: BTreeMap::new(),
+            committed: BTreeMap::new(),
             answers_traced: 0,
             descriptor,
         };
@@ -132,8 +136,12 @@ impl Cluster {
         self.round(id, Vec::new());
     }
 
-    /// The process dies: what its disk had not done is lost, and all that waited for an answer gets none.
-    pub fn crash(&mut self, id: u64) {
+    /// The process dies. Its disk still does the oldest `done` writes; the others are lost, and all that waited for an
+    /// answer gets none.
+    pub fn crash(&mut self, id: u64, done: usize) {
+        for _ in 0..done {
+            self.write(id);
+        }
         let member = self.member(id);
         member.region = None;
         member.writing.clear();
@@ -228,24 +236,30 @@ impl Cluster {
 
     /// The disk does the oldest write.
     pub fn persist(&mut self, id: u64) {
-        let member = self.member(id);
-        let Some(persist) = member.writing.pop_front() else { return };
-        let Persist { region, peer, generation, ready, entries, hard_state } = persist;
-        let op = LogOp::Append { region, peer, entries, hard_state };
-        member.log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
+        let Some((generation, ready)) = self.write(id) else { return };
         self.say(|| format!("  {id} has written #{ready}"));
         self.run_round(id, vec![Input::Persisted { generation, ready }]);
     }
 
+    fn write(&mut self, id: u64) -> Option<(Generation, ReadyNumber)> {
+        let member = self.member(id);
+        let Persist { region, peer, generation, ready, entries, hard_state } = member.writing.pop_front()?;
+        let op = LogOp::Append { region, peer, entries, hard_state };
+        member.log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
+        Some((generation, ready))
+    }
+
     /// The state machine applies the oldest entries that were handed out.
     pub fn apply(&mut self, id: u64) {
-        let member = self.member(id);
+        let member = self.members.get_mut(&id).unwrap();
         let Some(apply) = member.applying.pop_front() else { return };
         let mut waiting = apply.waiting.into_iter().peekable();
         let mut answered = Vec::new();
         for entry in apply.entries {
             let state = &mut member.apply_state;
             assert_eq!(entry.index, state.applied.0 + 1, "apply got a gap");
+            let agreed = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
+            assert_eq!((agreed.term, &agreed.data), (entry.term, &entry.data), "members disagree on an entry");
             state.applied = LogIndex(entry.index);
             state.applied_term = Term(entry.term);
             if let Some((index, term)) = describe::compaction(&entry) {
@@ -368,10 +382,12 @@ impl Cluster {
         self.answers_traced += answers.len();
         for (name, answer) in answers {
             self.say(|| match answer {
-                Answer::Written => format!("  client {name}: done"),
+                Answer::Written => format!("  client {}: done", describe::shorten(&name)),
                 Answer::Read { applied, keys } => format!("  client {name}: sees {} at {applied}", keys.join(" ")),
                 Answer::Transferred => format!("  client {name}: done"),
-                Answer::Error(error) => format!("  client {name}: {}", describe::error(&error)),
+                Answer::Error(error) => {
+                    format!("  client {}: {}", describe::shorten(&name), describe::error(&error))
+                }
             });
         }
     }
@@ -379,13 +395,15 @@ impl Cluster {
 
 impl Member {
     fn new(peer: Peer) -> Self {
-        let log = TestLog::default();
+        let disk = MemDisk::default();
+        let log = disk.open_log().unwrap();
         let hard_state = HardState { term: Term(5), vote: PeerId(0), commit: LogIndex(5) };
         let op = LogOp::Append { region: REGION, peer: peer.id, entries: Vec::new(), hard_state };
         log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
         Self {
             peer,
             region: None,
+            disk,
             log: Arc::new(log),
             writing: VecDeque::new(),
             applying: VecDeque::new(),

@@ -45,8 +45,9 @@ pub fn entry(entry: &Entry) -> String {
     }
 }
 
-fn shorten(key: &str) -> String {
-    if key.len() <= 12 { key.to_owned() } else { format!("{}..({} bytes)", &key[..4], key.len()) }
+/// A long key is shown by its beginning.
+pub fn shorten(key: &str) -> String {
+    if key.len() <= 20 { key.to_owned() } else { format!("{}..({} bytes)", &key[..4], key.len()) }
 }
 
 pub fn entries(list: &[Entry]) -> String {
