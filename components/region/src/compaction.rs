@@ -30,8 +30,7 @@ impl Region {
             return Ok(());
         }
         let state = self.node.store().apply_state();
-        let can_shrink = self.compactable() > state.truncated || state.applied == state.truncated;
-        if can_shrink {
+        if self.is_worth_compacting(self.compactable()) || !self.is_worth_compacting(state.applied) {
             return Ok(());
         }
         let (region, bytes, limit) = (self.descriptor.id, self.log_bytes, self.config.max_log_bytes);

@@ -104,11 +104,10 @@ impl Region {
         self.standing.leader.and_then(|id| self.descriptor.peer(id)).copied()
     }
 
-    /// The answer to a request that only the leader serves. It never names the peer itself: a client tries a hint again
-    /// at once, without sleeping (wire.md A0).
+    /// The answer to a request that only the leader serves. A client tries a hint again at once, without sleeping, so it
+    /// must never name this peer itself (wire.md A0): raft knows itself for the leader only while it leads.
     pub(crate) fn not_leader(&self) -> RequestError {
-        let leader = self.known_leader().filter(|leader| leader.id != self.peer.id);
-        RequestError::NotLeader { region: self.descriptor.id, leader }
+        RequestError::NotLeader { region: self.descriptor.id, leader: self.known_leader() }
     }
 
     fn leave_leadership(&mut self, effects: &mut Vec<Effect>) {

@@ -174,7 +174,8 @@ impl Cluster {
         }
     }
 
-    fn run_round(&mut self, id: u64, inputs: Vec<Input>) {
+    /// One round, and nothing of the disk and the state machine.
+    pub fn run_round(&mut self, id: u64, inputs: Vec<Input>) {
         let mut effects = Vec::new();
         let Some(region) = self.member(id).region.as_mut() else { return };
         for input in inputs {
@@ -315,8 +316,10 @@ impl Cluster {
     pub fn elect(&mut self, id: u64) {
         self.tracing = false;
         let ids: Vec<u64> = self.members.keys().copied().collect();
-        // The others forget their leader, but do not campaign themselves.
-        for other in ids.into_iter().filter(|other| *other != id) {
+        // The others forget their leader, but do not campaign themselves. The old leader's clock stands still.
+        let leads =
+            |id: &u64| self.members[id].region.as_ref().is_some_and(|region| region.status().role == Role::Leader);
+        for other in ids.into_iter().filter(|other| *other != id && !leads(other)).collect::<Vec<_>>() {
             (0..self.config.election_ticks).for_each(|_| self.tick(other));
         }
         for _ in 0..2 * self.config.election_ticks {
@@ -378,6 +381,9 @@ impl Cluster {
     }
 
     fn trace_answers(&mut self) {
+        if !self.tracing {
+            return;
+        }
         let answers: Vec<_> = self.answers.lock().unwrap()[self.answers_traced..].to_vec();
         self.answers_traced += answers.len();
         for (name, answer) in answers {
