@@ -388,6 +388,14 @@ mod tests {
         assert_eq!(table.report(other_leader, Instant::ORIGIN), Ok(()));
     }
 
+    /// Its old range may be somebody else's by now, or nobody's: what the region itself said last counts.
+    #[test]
+    fn an_older_version_is_refused_wherever_its_range_lay() {
+        let mut table = table(&[report(1, "m", "", 3)]);
+        let stale = table.report(report(1, "a", "b", 2), Instant::ORIGIN);
+        assert!(matches!(stale, Err(CoordinatorError::StaleRegion { holder: RegionId(1), what: "version", .. })));
+    }
+
     #[test]
     fn older_membership_is_refused() {
         let mut newer = report(1, "", "", 1);

@@ -30,6 +30,15 @@ struct History {
     timestamps: u64,
 }
 
+/// How much of everything a run gave away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Given {
+    timestamps: u64,
+    ids: u64,
+    parts: u64,
+    confirmed: u64,
+}
+
 impl History {
     fn timestamps(&mut self, count: u32, newest: Timestamp) {
         assert!(newest.logical >= count, "a batch shares its physical part");
@@ -75,7 +84,7 @@ fn reply<T: Send + 'static>(history: &Shared, take: impl FnOnce(&mut History, T)
 
 fn random_request(rng: &mut Rng, history: &Shared) -> Request {
     let store = StoreId(1 + rng.below(4));
-    let instance = InstanceId(store.0 * 10 + rng.below(2));
+    let instance = InstanceId(store.0 * 10 + u64::from(rng.one_in(4)));
     match rng.below(12) {
         0..=3 => {
             let count = if rng.one_in(3) { MAX_TIMESTAMPS - rng.below(9) as u32 } else { 1 + rng.below(1000) as u32 };
@@ -120,8 +129,8 @@ fn random_request(rng: &mut Rng, history: &Shared) -> Request {
 fn random_end(rng: &mut Rng) -> End {
     match rng.below(10) {
         0 => End::Refused,
-        1 => End::AppliedUnknown,
-        2 => End::LostUnknown,
+        1 if rng.one_in(2) => End::AppliedUnknown,
+        1 => End::LostUnknown,
         _ => End::Applied,
     }
 }
@@ -136,17 +145,17 @@ fn disturb_clock(bench: &mut Bench, rng: &mut Rng) {
     }
 }
 
-fn run(seed: u64) -> u64 {
+fn run(seed: u64) -> Given {
     let mut rng = Rng::new(seed);
     let history = Shared::default();
     let mut bench = Bench::fresh(config());
-    for _ in 0..600 {
+    for _ in 0..1000 {
         disturb_clock(&mut bench, &mut rng);
-        match rng.below(40) {
+        match rng.below(100) {
             0 => bench.crash(rng.one_in(2)),
             1 => bench.depose(),
-            2 | 3 => bench.elect(),
-            4..=18 => bench.finish(random_end(&mut rng)),
+            2..=5 => bench.elect(),
+            6..=45 => bench.finish(random_end(&mut rng)),
             _ => bench.request(random_request(&mut rng, &history)),
         }
         assert_eq!(bench.failed, None, "seed {seed}");
@@ -162,13 +171,26 @@ fn run(seed: u64) -> u64 {
     let history = history.lock().unwrap();
     assert_eq!(history.asked, history.answered, "seed {seed}: every request is answered exactly once");
     assert!(history.newest > Timestamp::default(), "seed {seed}: it serves in the end");
-    history.timestamps + history.ids.len() as u64 + history.parts.len() as u64
+    Given {
+        timestamps: history.timestamps,
+        ids: history.ids.len() as u64,
+        parts: history.parts.len() as u64,
+        confirmed: history.confirmed.len() as u64,
+    }
 }
 
 #[test]
 fn nothing_repeats_and_nothing_goes_back() {
-    let given: u64 = (0..500).map(run).sum();
-    assert!(given > 1_000_000, "the runs gave something away: {given}");
+    let mut sum = Given::default();
+    for given in (0..500).map(run) {
+        sum.timestamps += given.timestamps;
+        sum.ids += given.ids;
+        sum.parts += given.parts;
+        sum.confirmed += given.confirmed;
+    }
+    let enough = Given { timestamps: 1_000_000, ids: 100_000, parts: 800, confirmed: 200 };
+    assert!(sum.timestamps > enough.timestamps && sum.ids > enough.ids, "{sum:?}");
+    assert!(sum.parts > enough.parts && sum.confirmed > enough.confirmed, "{sum:?}");
 }
 
 #[test]

@@ -7,7 +7,8 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Bench, End, Outcomes, config, description, reply};
+use common::{Bench, End, Outcomes, Task, config, description, reply};
+use coordinator::machine::Input;
 use coordinator::record::Record;
 use coordinator::timestamp::{BOUND_AHEAD_MS, MAX_TIMESTAMPS};
 use coordinator::{
@@ -49,6 +50,22 @@ fn a_new_claim_waits_for_the_old_write_and_sees_it() {
     bench.settle();
     let view = bench.machine.view(bench.at).unwrap();
     assert_eq!(view.store(StoreId(1)).unwrap().record.description, description(1));
+}
+
+#[test]
+fn a_load_of_an_earlier_leadership_is_dropped() {
+    let mut bench = Bench::fresh(config());
+    bench.elect();
+    bench.finish(End::Applied);
+    let Some(Task::Load(old)) = bench.tasks.pop_front() else { panic!("the claim is followed by a load") };
+    bench.depose();
+    bench.elect();
+    bench.finish(End::Applied);
+    assert!(matches!(bench.tasks.front(), Some(Task::Load(new)) if *new != old));
+    bench.step(Input::Loaded { task: old, result: Ok(Vec::new()) });
+    assert_eq!(bench.tasks.len(), 1, "only the load of this leadership counts");
+    bench.settle();
+    assert!(bench.machine.view(bench.at).is_ok());
 }
 
 #[test]
@@ -168,6 +185,21 @@ fn ids_begin_at_one_and_go_on_behind_the_reserve() {
     bench.settle();
     assert_eq!(allocate(&mut bench, 1).last, 1004);
     assert_eq!(allocate(&mut bench, 5000).last, 6004);
+}
+
+#[test]
+fn the_layout_takes_its_ids_from_the_same_space() {
+    let mut bench = Bench::serving();
+    bench.lay_out();
+    let view = bench.machine.view(bench.at).unwrap();
+    let ids = view.regions().flat_map(|info| {
+        let peers = info.descriptor.peers.iter().map(|peer| peer.id.0);
+        peers.chain([info.descriptor.id.0]).collect::<Vec<_>>()
+    });
+    let mut ids: Vec<u64> = ids.collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (4..16).collect::<Vec<_>>(), "three regions of three peers, behind the three stores");
+    assert_eq!(bench.ask(|reply| Change::AllocateIds { count: 1, reply }).unwrap().last, 16);
 }
 
 #[test]
