@@ -202,7 +202,11 @@ impl Transaction<'_> {
 
     fn confirm_bootstrap(&mut self, store: StoreId, instance: InstanceId) -> Result<(), CoordinatorError> {
         let record = self.joined_store(store, instance)?;
-        if self.meta.layout.is_none() || record.instance.is_none() {
+        if record.instance.is_none() {
+            let reason = "it never asked for its part of the layout: ask, bootstrap, then confirm".to_owned();
+            return Err(CoordinatorError::InvalidStore { store, reason });
+        }
+        if self.meta.layout.is_none() {
             return Err(self.meta.not_bootstrapped(self.config));
         }
         self.set_store(StoreRecord { bootstrapped: true, ..record });

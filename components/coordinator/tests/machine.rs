@@ -148,6 +148,20 @@ fn timestamps_beyond_the_bound_wait_for_it_in_order() {
 }
 
 #[test]
+fn nobody_overtakes_who_waits_for_the_bound() {
+    let mut bench = Bench::serving();
+    let (first, second) = (Outcomes::default(), Outcomes::default());
+    bench.at.unix_ms += 60_000;
+    bench.request(Request::Timestamps { count: 1, reply: reply(&first) });
+    bench.at.unix_ms -= 60_000;
+    bench.request(Request::Timestamps { count: 1, reply: reply(&second) });
+    assert!(second.lock().unwrap().is_empty(), "there would be room for it");
+    bench.settle();
+    let newest = |outcomes: &Outcomes<Timestamp>| outcomes.lock().unwrap()[0].clone().unwrap();
+    assert!(newest(&first) < newest(&second));
+}
+
+#[test]
 fn timestamps_go_on_above_the_bound_though_the_clock_went_back() {
     let mut bench = Bench::serving();
     let before = timestamps(&mut bench, 5).unwrap();
@@ -302,7 +316,9 @@ fn nothing_is_confirmed_before_there_is_a_layout() {
     let mut bench = Bench::serving();
     bench.ask(|reply| Change::AllocateIds { count: 3, reply }).unwrap();
     bench.put_store(description(1)).unwrap();
-    assert_eq!(bench.confirm(1, 11), Err(CoordinatorError::NotBootstrapped { joined: 0, expected: 3 }));
+    assert!(matches!(bench.confirm(1, 11), Err(CoordinatorError::InvalidStore { .. })), "it never asked for a part");
+    bench.get_layout(1, 11).unwrap();
+    assert_eq!(bench.confirm(1, 11), Err(CoordinatorError::NotBootstrapped { joined: 1, expected: 3 }));
     let view = bench.machine.view(bench.at).unwrap();
     assert_eq!(view.refuse_bootstrap(), CoordinatorError::BootstrapByStore { expected: 3 });
     assert!(view.check_bootstrapped().is_err());
