@@ -68,7 +68,20 @@ struct Shared {
 #[derive(Clone)]
 pub struct Coordinator(Arc<Shared>);
 
+/// A coordinator that others own.
+pub(crate) struct WeakCoordinator(Weak<Shared>);
+
+impl WeakCoordinator {
+    pub(crate) fn upgrade(&self) -> Option<Coordinator> {
+        self.0.upgrade().map(Coordinator)
+    }
+}
+
 impl Coordinator {
+    pub(crate) fn downgrade(&self) -> WeakCoordinator {
+        WeakCoordinator(Arc::downgrade(&self.0))
+    }
+
     /// A coordinator whose records are in `journal`. It serves once it is told that it leads.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use store::{RegionView, StoreError, StoreObserver};
 use types::{RegionDescriptor, StoreId};
 
-use crate::host::Coordinator;
+use crate::host::{Coordinator, WeakCoordinator};
 
 /// The region that holds the records of a coordinator with one member. Its store belongs to the coordinator alone and is
 /// no store of the cluster: its ids are of a space of their own.
@@ -17,9 +17,10 @@ pub fn home_region(store: StoreId) -> RegionDescriptor {
 /// Tells a coordinator who leads its region.
 ///
 /// The store is opened with it; before the store is driven, the coordinator is made of the store's handle and attached,
-/// so that it misses nothing.
+/// so that it misses nothing. It does not own the coordinator: the coordinator owns the store's handle and the store owns
+/// this, so neither would ever end.
 #[derive(Default)]
-pub struct Leadership(OnceLock<Coordinator>);
+pub struct Leadership(OnceLock<WeakCoordinator>);
 
 impl Leadership {
     /// Nobody is attached yet.
@@ -31,20 +32,24 @@ impl Leadership {
     ///
     /// # Panics
     /// When one is attached already.
-    pub fn attach(&self, coordinator: Coordinator) {
-        assert!(self.0.set(coordinator).is_ok(), "one coordinator to a store");
+    pub fn attach(&self, coordinator: &Coordinator) {
+        assert!(self.0.set(coordinator.downgrade()).is_ok(), "one coordinator to a store");
+    }
+
+    fn coordinator(&self) -> Option<Coordinator> {
+        self.0.get().and_then(WeakCoordinator::upgrade)
     }
 }
 
 impl StoreObserver for Leadership {
     fn region_changed(&self, view: &RegionView) {
-        if let Some(coordinator) = self.0.get() {
+        if let Some(coordinator) = self.coordinator() {
             coordinator.region_changed(view);
         }
     }
 
     fn store_failed(&self, _: &StoreError) {
-        if let Some(coordinator) = self.0.get() {
+        if let Some(coordinator) = self.coordinator() {
             coordinator.deposed();
         }
     }

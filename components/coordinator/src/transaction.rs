@@ -83,9 +83,7 @@ impl Transaction<'_> {
     fn set_store(&mut self, store: StoreRecord) {
         let unchanged = self.meta.stores.get(&store.description.id).is_some_and(|known| **known == store);
         if !unchanged {
-            let record = Record::Store(store);
-            self.write(&record);
-            let Record::Store(store) = record else { unreachable!("it was made so") };
+            self.write(&Record::Store(store.clone()));
             self.meta.stores.insert(store.description.id, Arc::new(store));
         }
     }

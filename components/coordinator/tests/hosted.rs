@@ -74,7 +74,7 @@ impl Bench {
         };
         let journal = StoreJournal::new(store.handle(), home_region(HOME).id);
         let coordinator = Coordinator::new(config(), journal, around).unwrap();
-        leadership.attach(coordinator.clone());
+        leadership.attach(&coordinator);
         self.running = Some((store.into_stepper().unwrap(), coordinator));
         self.wait_until_it_serves();
     }
@@ -173,6 +173,15 @@ fn a_timestamp_costs_no_write() {
         bench.timestamp();
     }
     assert_eq!(applied(&mut bench), before);
+}
+
+#[test]
+fn nothing_keeps_the_engines_open_behind_the_last_owner() {
+    let mut bench = Bench::new();
+    let (stepper, _) = bench.running.as_ref().unwrap();
+    let log = Arc::clone(&stepper.handle().engines().log);
+    bench.running = None;
+    assert_eq!(Arc::strong_count(&log), 1);
 }
 
 #[test]
