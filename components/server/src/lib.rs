@@ -1,1 +1,12 @@
-//! gRPC services, status HTTP, configuration and shutdown.
+//! gRPC services, status HTTP, configuration and shutdown: what turns a store into a process that others talk to.
+//!
+//! Invariants: what strangers send gives an error and never a crash; everything that waits for a client or for the
+//! store is bounded; the store's own threads are never made to wait.
+//!
+//! This crate must never decide what a region does: it asks a store's handle and puts the answers into messages.
+//!
+//! Reading order: [`kv`], [`health`], [`status`].
+
+pub mod health;
+pub mod kv;
+pub mod status;

@@ -1,0 +1,186 @@
+//! Carries out what a request comes to, for single calls and for streams alike.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use observe::ServerMetrics;
+use observe::metrics::server::RequestType;
+use proto::convert::Refusal;
+use slog::{Logger, error};
+use store::{StoreHandle, StoreState};
+use tokio::sync::Semaphore;
+use types::{ClusterId, RequestError, RequestHeader, Responder, StoreId};
+
+use super::KvConfig;
+use super::admission::{Admission, Ticket};
+use super::header::{WrongCluster, check_cluster, request_header};
+use super::plan::{Plan, RawRequest, RawResponse, ReadError, Target};
+
+/// An answer, as far as the store's threads have brought it. What is left is a read of the state engine, which must not
+/// keep them: whoever waits for the answer does it.
+pub(super) enum Answer<T> {
+    /// Nothing is left to do.
+    Ready(T),
+    /// It is soon done.
+    Quick(Rest<T>),
+    /// It is done on a thread of its own, by [`Evaluator::run_long`].
+    Long(Rest<T>),
+}
+
+/// What is left to do for an answer.
+pub(super) type Rest<T> = Box<dyn FnOnce() -> T + Send>;
+
+/// Carries requests out.
+pub(super) struct Evaluator {
+    store: StoreHandle,
+    cluster_id: ClusterId,
+    store_id: StoreId,
+    pub(super) config: KvConfig,
+    pub(super) metrics: Arc<ServerMetrics>,
+    logger: Logger,
+    admission: Arc<Admission>,
+    long_reads: Arc<Semaphore>,
+}
+
+impl Evaluator {
+    pub(super) fn new(store: StoreHandle, config: KvConfig, metrics: Arc<ServerMetrics>, logger: Logger) -> Self {
+        let ident = store.ident();
+        Self {
+            store,
+            cluster_id: ident.cluster,
+            store_id: ident.store,
+            config,
+            metrics,
+            logger,
+            admission: Arc::new(Admission::new(&config)),
+            long_reads: Arc::new(Semaphore::new(config.max_long_reads.max(1))),
+        }
+    }
+
+    /// Sets a request going. `deliver` gets its answer, wrapped, once: at once, or later on a thread of the store.
+    ///
+    /// # Errors
+    /// When the request is for another cluster; `deliver` is not called then.
+    pub(super) fn evaluate<C: RawRequest, T: 'static>(
+        self: &Arc<Self>,
+        request: C,
+        wrap: fn(C::Response) -> T,
+        deliver: impl FnOnce(Answer<T>) + Send + 'static,
+    ) -> Result<(), WrongCluster> {
+        check_cluster(request.context(), self.cluster_id)?;
+        let asked = Asked::new(self, C::KIND);
+        let (header, plan, ticket) = match self.prepare(request) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                deliver(Answer::Ready(wrap(asked.refuse(&error))));
+                return Ok(());
+            }
+        };
+        let (read, long) = match plan {
+            Plan::Write(command, answer) => {
+                let responder = Responder::new(move |result: types::WriteResult| {
+                    let response = match result {
+                        Ok(output) => answer(output),
+                        Err(error) => asked.refuse(&error),
+                    };
+                    drop(ticket);
+                    deliver(Answer::Ready(wrap(response)));
+                });
+                self.store.write(header, command, responder);
+                return Ok(());
+            }
+            Plan::Quick(read) => (read, false),
+            Plan::Long(read) => (read, true),
+        };
+        let responder = Responder::new(move |snapshot: Result<engine::RegionSnapshot, RequestError>| match snapshot {
+            Err(error) => deliver(Answer::Ready(wrap(asked.refuse(&error)))),
+            Ok(snapshot) => {
+                let rest: Rest<T> = Box::new(move || {
+                    let response = read(&snapshot).unwrap_or_else(|error| asked.read_failed(error));
+                    drop(ticket);
+                    wrap(response)
+                });
+                deliver(if long { Answer::Long(rest) } else { Answer::Quick(rest) });
+            }
+        });
+        self.store.read(header, responder);
+        Ok(())
+    }
+
+    fn prepare<C: RawRequest>(&self, request: C) -> Result<(RequestHeader, Plan<C::Response>, Ticket), RequestError> {
+        let header = request_header(request.context(), self.store_id)?;
+        let ticket = self.admission.admit(request.write_bytes())?;
+        let plan = request.plan(&Target { header: &header, store: &self.store })?;
+        Ok((header, plan, ticket))
+    }
+
+    /// Does what is left of a long read on a thread of its own, when one of those set apart for such reads is free.
+    pub(super) fn run_long<T: Send + 'static>(&self, rest: Rest<T>) -> impl Future<Output = T> + Send + 'static {
+        let long_reads = Arc::clone(&self.long_reads);
+        async move {
+            let permit = long_reads.acquire_owned().await.expect("nobody closes the semaphore");
+            let done = tokio::task::spawn_blocking(move || {
+                // The permit goes with the thread: the request may be cancelled, its read goes on.
+                let _permit = permit;
+                rest()
+            });
+            match done.await {
+                Ok(answer) => answer,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+
+    /// How well the store does, from 1 for well to 100, as `HealthFeedback` tells it.
+    pub(super) fn slow_score(&self) -> i32 {
+        if self.store.state() == StoreState::Serving { 1 } else { 100 }
+    }
+
+    pub(super) fn store_id(&self) -> StoreId {
+        self.store_id
+    }
+}
+
+/// A request that is not answered yet, as the metrics count it.
+struct Asked {
+    evaluator: Arc<Evaluator>,
+    kind: RequestType,
+    since: Instant,
+}
+
+impl Asked {
+    fn new(evaluator: &Arc<Evaluator>, kind: RequestType) -> Self {
+        evaluator.metrics.in_flight[kind].inc();
+        Self { evaluator: Arc::clone(evaluator), kind, since: Instant::now() }
+    }
+
+    /// The answer of a request that was not served.
+    fn refuse<R: RawResponse>(&self, error: &RequestError) -> R {
+        let metrics = &self.evaluator.metrics;
+        let refusal = Refusal::from(error);
+        match refusal {
+            Refusal::Region(_) => metrics.region_errors[error.into()].inc(),
+            Refusal::Text(_) => metrics.failures[self.kind].inc(),
+        }
+        R::refused(refusal)
+    }
+
+    fn read_failed<R: RawResponse>(&self, error: ReadError) -> R {
+        match error {
+            ReadError::Refused(error) => self.refuse(&error),
+            ReadError::Engine(error) => {
+                error!(self.evaluator.logger, "the state engine cannot be read";
+                    "store_id" => self.evaluator.store_id.0, "code" => error.code().0, "error" => %error);
+                self.refuse(&RequestError::Undetermined { reason: "the data cannot be read, see the store's log" })
+            }
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let metrics = &self.evaluator.metrics;
+        metrics.in_flight[self.kind].dec();
+        metrics.request_duration[self.kind].observe(self.since.elapsed().as_secs_f64());
+    }
+}

@@ -1,0 +1,71 @@
+//! Regions as JSON. Keys are upper-case hex, as TiKV's tools print them.
+
+use region::{MemberStatus, RegionStatus, Role};
+use serde_json::{Value, json};
+use store::RegionView;
+use types::range::HexKey;
+use types::{Peer, PeerRole, RegionDescriptor};
+
+/// A region as of its last change.
+pub(super) fn view(view: &RegionView) -> Value {
+    json!({
+        "region": descriptor(&view.descriptor),
+        "peer": peer(&view.peer),
+        "role": role(view.role),
+        "term": view.term.0,
+        "leader": view.leader.as_ref().map(peer),
+    })
+}
+
+/// A region as it answered.
+pub(super) fn status(status: &RegionStatus) -> Value {
+    let apply = &status.apply_state;
+    json!({
+        "region": descriptor(&status.descriptor),
+        "peer": peer(&status.peer),
+        "role": role(status.role),
+        "term": status.term.0,
+        "leader": status.leader.as_ref().map(peer),
+        "committed_index": status.committed.0,
+        "applied_index": apply.applied.0,
+        "applied_term": apply.applied_term.0,
+        "truncated_index": apply.truncated.0,
+        "truncated_term": apply.truncated_term.0,
+        "last_index": status.last_index.0,
+        "log_bytes": status.log_bytes,
+        "members": status.members.iter().map(member).collect::<Vec<_>>(),
+    })
+}
+
+fn descriptor(region: &RegionDescriptor) -> Value {
+    json!({
+        "id": region.id.0,
+        "start_key": HexKey(&region.range.start).to_string(),
+        "end_key": HexKey(&region.range.end).to_string(),
+        "epoch": { "conf_ver": region.epoch.conf_ver, "version": region.epoch.version },
+        "peers": region.peers.iter().map(peer).collect::<Vec<_>>(),
+    })
+}
+
+fn member(member: &MemberStatus) -> Value {
+    json!({ "peer": peer(&member.peer), "matched_index": member.matched.0, "active": member.active })
+}
+
+fn peer(peer: &Peer) -> Value {
+    let role = match peer.role {
+        PeerRole::Voter => "voter",
+        PeerRole::Learner => "learner",
+        PeerRole::IncomingVoter => "incoming_voter",
+        PeerRole::DemotingVoter => "demoting_voter",
+    };
+    json!({ "id": peer.id.0, "store_id": peer.store_id.0, "role": role })
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::PreCandidate => "pre_candidate",
+        Role::Candidate => "candidate",
+        Role::Follower => "follower",
+    }
+}

@@ -1,0 +1,187 @@
+//! A store of one member on threads, with its services on a loopback port. Its engines are in memory.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::StoreIdent;
+use engine::memory::MemDisk;
+use observe::{Registry, ServerMetrics, StoreMetrics};
+use proto::grpc::health::v1::health_client::HealthClient;
+use proto::kvrpcpb::Context;
+use proto::tikvpb::tikv_client::TikvClient;
+use proto::{errorpb, metapb};
+use region::{RegionMessage, Role};
+use runtime::clock::MonotonicClock;
+use runtime::spawn::ThreadSpawner;
+use server::health;
+use server::kv::{KvConfig, TikvService};
+use server::status::{self, StoreStatus};
+use store::layout::static_regions;
+use store::{
+    Engines, Outbox, RegionView, RunningStore, Store, StoreConfig, StoreError, StoreHandle, StoreObserver, Surroundings,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Server};
+use types::{ClusterId, InstanceId, RegionDescriptor, StoreId};
+
+pub const CLUSTER: u64 = 7;
+pub const STORE: u64 = 3;
+/// Long enough for any machine; a test that meets it has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+struct NoOutbox;
+
+impl Outbox for NoOutbox {
+    fn send(&self, _: RegionMessage) -> bool {
+        false
+    }
+
+    fn flush(&self) {}
+}
+
+/// Tells waiting tests that something changed.
+struct Changes(watch::Sender<()>);
+
+impl StoreObserver for Changes {
+    fn region_changed(&self, _: &RegionView) {
+        self.0.send_replace(());
+    }
+
+    fn store_failed(&self, _: &StoreError) {
+        self.0.send_replace(());
+    }
+}
+
+pub struct TestStore {
+    pub disk: MemDisk,
+    pub handle: StoreHandle,
+    pub regions: Vec<RegionDescriptor>,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    pub registry: Registry,
+    running: Option<RunningStore>,
+    /// Dropping it ends the servers.
+    _stop: oneshot::Sender<()>,
+}
+
+impl TestStore {
+    pub async fn start(split_keys: &[&'static str]) -> Self {
+        Self::with_config(split_keys, KvConfig::default()).await
+    }
+
+    pub async fn with_config(split_keys: &[&'static str], kv: KvConfig) -> Self {
+        let disk = MemDisk::default();
+        let engines = Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) };
+        let split_keys: Vec<Bytes> = split_keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
+        let regions = static_regions(&[StoreId(STORE)], &split_keys).unwrap();
+        let ident = StoreIdent { cluster: ClusterId(CLUSTER), store: StoreId(STORE), instance: InstanceId(1) };
+        store::bootstrap(&engines, ident, &regions).unwrap();
+
+        let registry = Registry::new();
+        let (sender, mut changes) = watch::channel(());
+        let around = Surroundings {
+            outbox: Arc::new(NoOutbox),
+            observer: Arc::new(Changes(sender)),
+            clock: Arc::new(MonotonicClock::new()),
+            metrics: Arc::new(StoreMetrics::new(&registry, StoreId(STORE))),
+            logger: observe::discard_logger(),
+        };
+        let config = StoreConfig { tick: Duration::from_millis(2), ..StoreConfig::default() };
+        let running = Store::open(config, engines, around).unwrap().start(&ThreadSpawner).unwrap();
+        let handle = running.handle();
+        while !handle.regions().iter().all(|view| view.role == Role::Leader) {
+            tokio::time::timeout(PATIENCE, changes.changed()).await.expect("every region gets a leader").unwrap();
+        }
+
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (grpc, http) = serve(&handle, kv, &registry, stopped).await;
+        Self { disk, handle, regions, grpc, http, registry, running: Some(running), _stop: stop }
+    }
+
+    pub async fn client(&self) -> TikvClient<Channel> {
+        TikvClient::new(self.channel().await).max_decoding_message_size(1 << 30).max_encoding_message_size(1 << 30)
+    }
+
+    pub async fn health(&self) -> HealthClient<Channel> {
+        HealthClient::new(self.channel().await)
+    }
+
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
+    /// What a client that knows the region of the key says.
+    pub fn context(&self, key: &str) -> Option<Context> {
+        let region = self.regions.iter().find(|region| region.range.contains(key.as_bytes())).unwrap();
+        Some(Context {
+            region_id: region.id.0,
+            region_epoch: Some(region.epoch.into()),
+            peer: Some(metapb::Peer::from(region.peers[0])),
+            ..Context::default()
+        })
+    }
+
+    /// Stops the store and lets its services go on.
+    pub fn stop(&mut self) {
+        self.running.take().unwrap().stop(&mut |_| {}).unwrap();
+    }
+}
+
+async fn serve(
+    handle: &StoreHandle,
+    kv: KvConfig,
+    registry: &Registry,
+    stopped: oneshot::Receiver<()>,
+) -> (SocketAddr, SocketAddr) {
+    let (grpc_listener, grpc) = listen().await;
+    let (http_listener, http) = listen().await;
+    let metrics = Arc::new(ServerMetrics::new(registry, StoreId(STORE)));
+    let service = TikvService::new(handle.clone(), kv, metrics, observe::discard_logger());
+    let config = serde_json::json!({ "raftstore": { "pollers": 1 } });
+    let source = Arc::new(StoreStatus::new(handle.clone(), registry.clone(), config, "8.5.6", 1_700_000_000));
+    let health = health::service(handle.clone());
+    tokio::spawn(async move {
+        let server = Server::builder().add_service(service.into_server()).add_service(health);
+        let serving = server.serve_with_incoming(TcpListenerStream::new(grpc_listener));
+        let status = status::serve(http_listener, source, std::future::pending());
+        tokio::select! {
+            ended = serving => panic!("the gRPC server ended: {ended:?}"),
+            ended = status => panic!("the status server ended: {ended:?}"),
+            _ = stopped => {}
+        }
+    });
+    (grpc, http)
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+pub fn b(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
+}
+
+/// Which fields of an error are set.
+pub fn kind(error: &Option<errorpb::Error>) -> &'static str {
+    let Some(error) = error else { return "none" };
+    match () {
+        () if error.not_leader.is_some() => "not_leader",
+        () if error.region_not_found.is_some() => "region_not_found",
+        () if error.key_not_in_region.is_some() => "key_not_in_region",
+        () if error.epoch_not_match.is_some() => "epoch_not_match",
+        () if error.server_is_busy.is_some() => "server_is_busy",
+        () if error.stale_command.is_some() => "stale_command",
+        () if error.store_not_match.is_some() => "store_not_match",
+        () if error.raft_entry_too_large.is_some() => "raft_entry_too_large",
+        () if error.mismatch_peer_id.is_some() => "mismatch_peer_id",
+        () => "message",
+    }
+}
