@@ -6,8 +6,8 @@ use types::seed::Seed;
 /// Settings of all peers of a store.
 #[derive(Clone, Debug)]
 pub struct RegionConfig {
-    /// Ticks without a leader's word before a follower may campaign; the real wait is drawn from
-    /// `election_ticks..2 * election_ticks`.
+    /// Ticks without a leader's word after which a member no longer protects that leader. A follower campaigns after
+    /// `election_ticks + 1 .. 2 * election_ticks`, each voter of a region in a slot of its own.
     pub election_ticks: u32,
     /// Ticks between a leader's heartbeats. Below `election_ticks`.
     pub heartbeat_ticks: u32,

@@ -101,7 +101,8 @@ impl Restraint {
         apply_state.applied < self.replay_to
     }
 
-    /// Whether the peer must not take part in elections: it forgot whether it heard a leader a moment ago.
+    /// Whether the peer must not take part in elections: it forgot whether it heard a leader a moment ago. It need not
+    /// be kept from campaigning by itself, since every timeout of [`ElectionTimeouts`] is longer.
     pub(crate) fn is_silent(&self) -> bool {
         self.silent_ticks > 0
     }

@@ -8,7 +8,8 @@
 //! - D1: what must not leave before its `Persist` is durable is held here and leaves after [`Input::Persisted`].
 //! - Entries are given to apply only when they are durable in the local log, in order, each once.
 //! - Every proposal's responder is moved exactly once: into an [`Effect::Apply`] beside its entry, or into an
-//!   [`Effect::Refuse`].
+//!   [`Effect::Refuse`] when it is sure that it will never be applied. Only [`Region::shut_down`] drops those that are
+//!   undecided, which answers *unknown*.
 //! - A peer that still replays what it had committed before a restart gets no tick and answers no TimeoutNow (D8).
 //!
 //! What this crate must never do: know the store, a thread, a socket, or RocksDB.

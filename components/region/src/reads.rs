@@ -140,7 +140,9 @@ impl Region {
         for state in states {
             let Some(leader) = self.leader_mut() else { return };
             let responders = leader.reads.answered(&state.request_ctx);
-            self.confirmed.push(LogIndex(state.index), responders);
+            if !responders.is_empty() {
+                self.confirmed.push(LogIndex(state.index), responders);
+            }
         }
         self.grant_reads(effects);
     }

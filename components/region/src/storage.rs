@@ -246,3 +246,132 @@ fn conf_state(descriptor: &RegionDescriptor) -> ConfState {
     }
     state
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use engine::memory::{Fault, FaultPoint, MemDisk};
+    use engine::{Durability, LogBatch, LogOp};
+    use types::{Peer, StoreId};
+
+    use super::*;
+
+    const REGION: RegionId = RegionId(1);
+    const PEER: PeerId = PeerId(1);
+
+    fn entry(index: u64, term: u64) -> Entry {
+        Entry { index, term, data: vec![0; 36].into(), ..Entry::default() }
+    }
+
+    fn descriptor(roles: &[PeerRole]) -> RegionDescriptor {
+        let peer = |(n, role): (usize, &PeerRole)| {
+            let id = n as u64 + 1;
+            Peer { id: PeerId(id), store_id: StoreId(id), role: *role }
+        };
+        RegionDescriptor {
+            id: REGION,
+            peers: roles.iter().enumerate().map(peer).collect(),
+            ..RegionDescriptor::default()
+        }
+    }
+
+    /// A log whose entries 6 to 9 are in the engine, and 10 to 12 in the cache alone. Each counts for 100 bytes.
+    fn store() -> (MemDisk, LogStore) {
+        let disk = MemDisk::default();
+        let log = disk.open_log().unwrap();
+        let entries = (6..=9).map(|index| entry(index, 5)).collect();
+        let append = LogOp::Append { region: REGION, peer: PEER, entries, hard_state: HardState::default() };
+        log.write(LogBatch { ops: vec![append] }, Durability::Synced).unwrap();
+        let five = (LogIndex(5), Term(5));
+        let state = ApplyState { applied: five.0, applied_term: five.1, truncated: five.0, truncated_term: five.1 };
+        let descriptor = descriptor(&[PeerRole::Voter]);
+        let mut store = LogStore::new(&descriptor, PEER, Arc::new(log), HardState::default(), state, LogIndex(9));
+        store.append(&[entry(10, 6), entry(11, 6), entry(12, 6)]);
+        (disk, store)
+    }
+
+    fn indexes(store: &LogStore, low: u64, high: u64, max_bytes: u64) -> Vec<u64> {
+        let entries = store.entries(low, high, max_bytes, GetEntriesContext::empty(false)).unwrap();
+        entries.iter().map(|entry| entry.index).collect()
+    }
+
+    #[test]
+    fn entries_come_from_both_sides_of_the_cache_and_within_bytes() {
+        let (_disk, store) = store();
+        assert_eq!(indexes(&store, 6, 13, u64::MAX), [6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(indexes(&store, 9, 12, u64::MAX), [9, 10, 11]);
+        assert_eq!(indexes(&store, 11, 13, u64::MAX), [11, 12]);
+        // One comes at least, however small the bound.
+        assert_eq!(indexes(&store, 6, 13, 0), [6]);
+        assert_eq!(indexes(&store, 10, 13, 0), [10]);
+        assert_eq!(indexes(&store, 9, 13, 300), [9, 10, 11]);
+        assert_eq!(indexes(&store, 10, 13, 250), [10, 11]);
+    }
+
+    #[test]
+    fn terms_come_from_wherever_the_entry_is() {
+        let (_disk, store) = store();
+        assert_eq!([5, 6, 9, 10, 12].map(|index| store.term(index).unwrap()), [5, 5, 5, 6, 6]);
+        assert_eq!(store.term(4), Err(StorageError::Compacted.into()));
+        assert_eq!(store.term(13), Err(StorageError::Unavailable.into()));
+        assert!(store.take_failure().is_none());
+    }
+
+    #[test]
+    fn what_is_compacted_is_gone_from_the_cache_too() {
+        let (_disk, mut store) = store();
+        let state = store.apply_state();
+        let compacted = ApplyState { applied: LogIndex(11), truncated: LogIndex(10), truncated_term: Term(6), ..state };
+        store.set_apply_state(compacted);
+        assert_eq!((store.first_index().unwrap(), store.last_index().unwrap()), (11, 12));
+        assert_eq!(store.term(10), Ok(6));
+        let old = store.entries(10, 12, None, GetEntriesContext::empty(false));
+        assert_eq!(old.unwrap_err(), StorageError::Compacted.into());
+        assert_eq!(indexes(&store, 11, 13, u64::MAX), [11, 12]);
+        assert_eq!(store.snapshot(0, 2).unwrap_err(), StorageError::SnapshotTemporarilyUnavailable.into());
+    }
+
+    #[test]
+    fn nothing_is_handed_out_while_apply_has_no_room() {
+        let (_disk, mut store) = store();
+        store.set_hands_out(false);
+        assert_eq!(indexes(&store, 6, 13, u64::MAX), [0u64; 0]);
+        let for_followers = store.entries(6, 13, None, GetEntriesContext::empty(true)).unwrap();
+        assert_eq!(for_followers.len(), 7);
+    }
+
+    #[test]
+    fn the_first_failure_is_kept() {
+        let (disk, store) = store();
+        disk.inject(FaultPoint::LogRead, 1, Fault::Io);
+        assert_eq!(store.term(7), Ok(0));
+        disk.inject(FaultPoint::LogRead, 1, Fault::DiskFull);
+        assert_eq!(indexes(&store, 6, 13, u64::MAX), [0u64; 0]);
+        assert!(matches!(store.take_failure(), Some(EngineError::Io { .. })));
+        assert!(store.take_failure().is_none());
+    }
+
+    #[test]
+    fn an_entry_that_is_missing_is_damage() {
+        let disk = MemDisk::default();
+        let state = ApplyState::default();
+        let log = Arc::new(disk.open_log().unwrap());
+        let store = LogStore::new(&descriptor(&[]), PEER, log, HardState::default(), state, LogIndex(9));
+        assert_eq!(store.term(7), Ok(0));
+        assert!(matches!(store.take_failure(), Some(EngineError::Corruption { .. })));
+    }
+
+    #[test]
+    fn roles_map_to_both_halves_of_a_joint_configuration() {
+        use PeerRole::{DemotingVoter, IncomingVoter, Learner, Voter};
+        let simple = conf_state(&descriptor(&[Voter, Learner, Voter]));
+        assert_eq!((simple.get_voters(), simple.get_learners()), (&[1, 3][..], &[2][..]));
+        assert!(simple.get_voters_outgoing().is_empty() && simple.get_learners_next().is_empty());
+
+        let joint = conf_state(&descriptor(&[Voter, IncomingVoter, DemotingVoter, Learner]));
+        assert_eq!((joint.get_voters(), joint.get_voters_outgoing()), (&[1, 2][..], &[1, 3][..]));
+        assert_eq!((joint.get_learners(), joint.get_learners_next()), (&[4][..], &[3][..]));
+        assert!(!joint.auto_leave);
+    }
+}

@@ -9,11 +9,11 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use region::{Region, RegionConfig, RegionStatus, Role};
+use region::{Input, Region, RegionConfig, RegionStatus, Role};
 use support::cluster::{Answer, Cluster};
 use support::describe;
-use types::RequestError;
 use types::seed::{Rng, Seed};
+use types::{PeerId, RequestError};
 
 const STEPS: usize = 6000;
 const SEEDS: u64 = 100;
@@ -34,6 +34,7 @@ impl Chaos {
         let learners = rng.below(2);
         let config = RegionConfig {
             compact_entries: 1 + rng.below(20),
+            max_log_bytes: 1000 + rng.below(4000),
             max_entry_bytes: 150,
             max_message_bytes: 1 + rng.below(300),
             max_inflight_messages: 1 + rng.below(4) as usize,
@@ -71,6 +72,10 @@ impl Chaos {
             95 => self.restart(id),
             96 if self.rng.one_in(3) => self.cut(id),
             97 => self.cluster.cut.clear(),
+            98 => {
+                let peer = PeerId(self.some_member());
+                self.cluster.round(id, vec![Input::Unreachable { peer }]);
+            }
             _ => self.ids.clone().into_iter().for_each(|id| self.cluster.persist(id)),
         }
     }
@@ -180,12 +185,18 @@ impl Chaos {
             }
         }
         let leader = self.leader();
-        let before = self.cluster.committed.len();
-        while self.cluster.committed.len() == before {
+        let written = |chaos: &Self| {
+            let answers = chaos.cluster.answers.lock().unwrap();
+            answers.iter().filter(|(_, answer)| *answer == Answer::Written).count()
+        };
+        let before = written(self);
+        for _ in 0..20 {
             self.propose();
             self.read();
+            self.cluster.tick(leader);
             self.cluster.deliver_until_quiet();
         }
+        assert!(written(self) > before, "the region serves no write");
         for _ in 0..5 {
             self.cluster.tick(leader);
             self.cluster.deliver_until_quiet();

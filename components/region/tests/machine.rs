@@ -264,6 +264,28 @@ fn contradicting_indexes_are_refused_at_the_start() {
 }
 
 #[test]
+fn a_peer_starts_in_a_joint_configuration() {
+    use types::PeerRole::{DemotingVoter, IncomingVoter, Learner, Voter};
+    let mut cluster = Cluster::new(RegionConfig::default(), &[1, 2, 3, 4], &[]);
+    for (peer, role) in cluster.descriptor.peers.iter_mut().zip([Voter, IncomingVoter, DemotingVoter, Learner]) {
+        peer.role = role;
+    }
+    for id in 1..=4 {
+        cluster.crash(id, 0);
+        let peer = cluster.descriptor.peers[id as usize - 1];
+        cluster.member(id).peer = peer;
+        cluster.start(id, false);
+    }
+    // Both halves must agree: 1 and 2, and 1 and 3. Without 3 nobody leads.
+    cluster.crash(3, 0);
+    (0..40).for_each(|_| cluster.tick(1));
+    cluster.deliver_until_quiet();
+    assert_eq!(status(&cluster, 1).role, Role::PreCandidate);
+    cluster.start(3, false);
+    cluster.elect(1);
+}
+
+#[test]
 fn a_stopped_region_answers_everyone() {
     let mut cluster = three();
     let proposed = cluster.proposal(cluster.header(), "proposed");

@@ -322,12 +322,11 @@ impl Cluster {
         for other in ids.into_iter().filter(|other| *other != id && !leads(other)).collect::<Vec<_>>() {
             (0..self.config.election_ticks).for_each(|_| self.tick(other));
         }
-        for _ in 0..2 * self.config.election_ticks {
-            let region = self.member(id).region.as_ref().unwrap();
-            if region.status().role != Role::Follower {
-                break;
-            }
+        let before = self.network.len();
+        let mut ticks = 0;
+        while self.network.len() == before && ticks < 2 * self.config.election_ticks {
             self.tick(id);
+            ticks += 1;
         }
         self.deliver_until_quiet();
         (0..self.config.heartbeat_ticks).for_each(|_| self.tick(id));
