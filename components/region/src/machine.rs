@@ -19,7 +19,7 @@ use crate::reads::ConfirmedReads;
 use crate::role::{RoleState, Standing};
 use crate::storage::LogStore;
 use crate::transfer::Transfer;
-use crate::validate::Dropped;
+use crate::validate::{DropReason, Dropped};
 use crate::waiting::Waiting;
 
 /// Bytes of log that are read at a time when a start looks for entries whose commit must be recorded.
@@ -218,11 +218,7 @@ impl Region {
 
     fn on_message(&mut self, message: RegionMessage) {
         if let Err(reason) = self.check_message(&message) {
-            self.dropped.add(reason);
-            debug!(
-                self.logger, "message dropped";
-                "reason" => reason.label(), "from" => message.from.id.0, "type" => ?message.raft.get_msg_type(),
-            );
+            self.drop_message(&message, reason);
             return;
         }
         debug!(
@@ -235,6 +231,20 @@ impl Region {
         }
         if refusal {
             self.go_on_behind_matched(message.from.id);
+        }
+    }
+
+    fn drop_message(&mut self, message: &RegionMessage, reason: DropReason) {
+        let count = self.dropped.add(reason);
+        let (from, kind) = (message.from.id.0, message.raft.get_msg_type());
+        // A sender repeats itself with every heartbeat: the 1st, 2nd, 4th, 8th and so on are worth a warning.
+        if count.is_power_of_two() && reason != DropReason::Restrained {
+            warn!(
+                self.logger, "message dropped";
+                "reason" => reason.label(), "from" => from, "type" => ?kind, "count" => count,
+            );
+        } else {
+            debug!(self.logger, "message dropped"; "reason" => reason.label(), "from" => from, "type" => ?kind);
         }
     }
 
@@ -254,7 +264,8 @@ impl Region {
     /// Everyone else asks for votes first, and the question waits for the log (D1).
     pub(crate) fn may_campaign(&self) -> bool {
         let raft = &self.node.raft;
-        raft.state == StateRole::Leader || self.persists.is_idle() || !raft.prs().is_singleton()
+        let durable = self.persists.is_idle() && raft.raft_log.persisted == raft.raft_log.last_index();
+        raft.state == StateRole::Leader || durable || !raft.prs().is_singleton()
     }
 
     /// Frees what a region without writes does not need: with thousands of regions, most of them are such.

@@ -75,8 +75,10 @@ impl Dropped {
         self.0.iter().sum()
     }
 
-    pub(crate) fn add(&mut self, reason: DropReason) {
+    /// Counts one more, and gives the number for its reason.
+    pub(crate) fn add(&mut self, reason: DropReason) -> u64 {
         self.0[reason as usize] += 1;
+        self.count(reason)
     }
 }
 

@@ -93,6 +93,24 @@ fn a_lone_voter_does_not_campaign_while_its_log_is_not_durable() {
     assert_eq!(cluster.answers.lock().unwrap().as_slice(), [("a".to_owned(), Answer::Written)]);
 }
 
+/// As above, with entries that raft has not even given out to be written.
+#[test]
+fn a_lone_voter_does_not_campaign_in_the_round_in_which_its_log_grew() {
+    let mut cluster = Cluster::new(RegionConfig::default(), &[1], &[2]);
+    let mut append = from_leader(1, MessageType::MsgAppend, |m| {
+        (m.from, m.term, m.index, m.log_term) = (2, 9, 5, 5);
+        m.set_entries(vec![Entry { index: 6, term: 9, ..Entry::default() }].into());
+    });
+    if let Input::Message(message) = &mut append {
+        message.from = Peer::voter(PeerId(2), StoreId(2));
+    }
+    let ticks = (0..40).map(|_| Input::Tick);
+    cluster.round(1, std::iter::once(append).chain(ticks).collect());
+    assert_eq!(status(&cluster, 1).role, Role::Follower);
+    (0..40).for_each(|_| cluster.tick(1));
+    assert_eq!(status(&cluster, 1).role, Role::Leader);
+}
+
 #[test]
 fn a_peer_that_replays_obeys_no_timeout_now() {
     let mut cluster = three();
