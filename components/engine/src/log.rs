@@ -254,7 +254,8 @@ pub struct LogStatistics {
 
 /// Raft logs of all regions of a store.
 ///
-/// One writer at a time for each region; writers of different regions and all readers may run beside each other.
+/// One writer at a time for each region, clean-up apart: a batch of [`LogOp::DeleteTo`] alone may be written while
+/// another thread appends to the same regions. Writers of different regions and all readers may run beside each other.
 pub trait LogEngine: Send + Sync + 'static {
     /// Writes a batch, whole or not at all.
     ///
