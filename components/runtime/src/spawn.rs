@@ -4,7 +4,7 @@ use std::io;
 use std::thread;
 
 /// A thread that was started and can be waited for.
-pub trait Joinable: Send {
+pub trait Joinable: Send + Sync {
     /// Waits until the thread has ended. False when it ended by a panic.
     fn join(self: Box<Self>) -> bool;
 }
