@@ -131,3 +131,45 @@ impl Section {
         Err(ConfigError { section: self.0, key, value, least, most })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The part of the configuration file that this crate owns.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Sections {
+        log_engine: toml::Table,
+        state_engine: toml::Table,
+    }
+
+    #[test]
+    fn the_template_shows_every_key_with_its_default() {
+        let text = include_str!("../../../etc/raftyard.toml");
+        let sections: Sections = toml::from_str(text).unwrap();
+        assert_eq!(sections.log_engine, toml::Table::try_from(LogEngineConfig::default()).unwrap());
+        assert_eq!(sections.state_engine, toml::Table::try_from(StateEngineConfig::default()).unwrap());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error() {
+        assert!(toml::from_str::<LogEngineConfig>("memtable-byte = 5").is_err());
+        assert!(toml::from_str::<StateEngineConfig>("compression = \"snappy\"").is_err());
+        let config: StateEngineConfig = toml::from_str("compression = \"none\"").unwrap();
+        assert_eq!(config, StateEngineConfig { compression: Compression::None, ..StateEngineConfig::default() });
+    }
+
+    #[test]
+    fn values_out_of_bounds_are_named() {
+        assert_eq!(LogEngineConfig::default().validate(), Ok(()));
+        assert_eq!(StateEngineConfig::default().validate(), Ok(()));
+        let refused = LogEngineConfig { background_jobs: 1, ..LogEngineConfig::default() }.validate().unwrap_err();
+        assert_eq!(refused.to_string(), "[log-engine] background-jobs = 1: must be from 2 to 256");
+        let refused =
+            StateEngineConfig { block_bytes: 5 << 20, ..StateEngineConfig::default() }.validate().unwrap_err();
+        assert_eq!((refused.section, refused.key), ("state-engine", "block-bytes"));
+    }
+}

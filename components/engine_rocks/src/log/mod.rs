@@ -8,6 +8,7 @@ mod record_batch;
 mod recover;
 mod stage;
 mod table;
+mod wal_check;
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -57,6 +58,7 @@ impl RocksLogEngine {
     /// write-ahead log is damaged anywhere but at its unfinished end (D15).
     pub fn open(path: &Path, config: &LogEngineConfig, logger: Logger) -> Result<Self> {
         format::claim(Engine::Log, path)?;
+        wal_check::check(path)?;
         let options = options::database(config, &logger);
         let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options::entries(config));
         let db =

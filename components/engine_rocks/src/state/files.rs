@@ -9,9 +9,6 @@ use crate::error::Engine;
 
 /// Takes files over, one column family after the other, each durable before the next begins: RocksDB could take all at
 /// once, the crate cannot. A crash in between is D10's to mend, which clears the range and begins again.
-///
-/// Files of one column family are handed over in runs without an overlap, because a later file wins over an earlier
-/// one only in a call of its own.
 pub(super) fn ingest(db: &DB, files: &[IngestFile]) -> Result<()> {
     for of in Family::ALL {
         let paths: Vec<_> = files.iter().filter(|file| file.family == of).map(|file| &file.path).collect();

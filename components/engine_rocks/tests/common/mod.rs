@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +13,8 @@ use slog::{Discard, Logger, o};
 
 /// Where a child finds its directory; its presence makes the process a child.
 const DIRECTORY: &str = "ENGINE_ROCKS_CHILD_DIRECTORY";
+/// What begins a line that a child reports.
+const MARK: &str = "child: ";
 /// What else a child is told.
 const ARGUMENT: &str = "ENGINE_ROCKS_CHILD_ARGUMENT";
 
@@ -61,6 +64,19 @@ pub fn spawn_child(test: &str, directory: &Path, argument: &str) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// Tells the parent something. The line breaks keep it apart from what the test harness prints.
+pub fn report(what: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\n{MARK}{what}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What a child reports, in order, until it ends.
+pub fn reports(child: &mut Child) -> impl Iterator<Item = String> + use<> {
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.map_while(std::io::Result::ok).filter_map(|line| line.strip_prefix(MARK).map(str::to_owned))
 }
 
 /// Ends this process as a power switch would: nothing is flushed, closed or dropped.
