@@ -5,8 +5,9 @@
 //!
 //! This crate must never decide what a region does: it asks a store's handle and puts the answers into messages.
 //!
-//! Reading order: [`kv`], [`health`], [`status`].
+//! Reading order: [`kv`], [`health`], [`status`], [`pd`].
 
 pub mod health;
 pub mod kv;
+pub mod pd;
 pub mod status;

@@ -1,0 +1,180 @@
+//! Between the messages of the wire and the coordinator's types.
+
+use bytes::Bytes;
+use coordinator::{
+    DownPeer, Flow, RegionInfo, RegionReport, ServiceSafePoint, StoreDescription, StoreState, StoreStats, StoreView,
+    Timestamp,
+};
+use proto::convert::ConvertError;
+use proto::{metapb, pdpb};
+use types::{KeyRange, Peer, RegionDescriptor};
+
+use super::regions::detached;
+
+pub(super) fn timestamp(timestamp: Timestamp) -> pdpb::Timestamp {
+    let physical = i64::try_from(timestamp.physical_ms).expect("the coordinator keeps timestamps positive when signed");
+    pdpb::Timestamp { physical, logical: timestamp.logical.into(), suffix_bits: 0 }
+}
+
+pub(super) fn store_description(store: metapb::Store) -> StoreDescription {
+    StoreDescription {
+        id: store.id.into(),
+        address: store.address,
+        peer_address: store.peer_address,
+        status_address: store.status_address,
+        version: store.version,
+        git_hash: store.git_hash,
+        deploy_path: store.deploy_path,
+        start_timestamp: store.start_timestamp,
+        labels: store.labels.into_iter().map(|label| (label.key, label.value)).collect(),
+    }
+}
+
+pub(super) fn store(view: &StoreView<'_>) -> metapb::Store {
+    let description = &view.record.description;
+    let label = |(key, value): (&String, &String)| metapb::StoreLabel { key: key.clone(), value: value.clone() };
+    metapb::Store {
+        id: description.id.0,
+        address: description.address.clone(),
+        state: store_state(view.record.state).into(),
+        labels: description.labels.iter().map(label).collect(),
+        version: description.version.clone(),
+        peer_address: description.peer_address.clone(),
+        status_address: description.status_address.clone(),
+        git_hash: description.git_hash.clone(),
+        start_timestamp: description.start_timestamp,
+        deploy_path: description.deploy_path.clone(),
+        // In nanoseconds, alone among the times of this protocol.
+        last_heartbeat: i64::try_from(view.last_heartbeat_unix_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX),
+        physically_destroyed: false,
+        node_state: node_state(view.record.state).into(),
+    }
+}
+
+fn store_state(state: StoreState) -> metapb::StoreState {
+    match state {
+        StoreState::Up => metapb::StoreState::Up,
+        StoreState::Offline => metapb::StoreState::Offline,
+        StoreState::Tombstone => metapb::StoreState::Tombstone,
+    }
+}
+
+pub(super) fn node_state(state: StoreState) -> metapb::NodeState {
+    match state {
+        StoreState::Up => metapb::NodeState::Serving,
+        StoreState::Offline => metapb::NodeState::Removing,
+        StoreState::Tombstone => metapb::NodeState::Removed,
+    }
+}
+
+pub(super) fn store_stats(stats: &pdpb::StoreStats) -> StoreStats {
+    let interval = stats.interval.unwrap_or_default();
+    StoreStats {
+        store: stats.store_id.into(),
+        capacity_bytes: stats.capacity,
+        available_bytes: stats.available,
+        used_bytes: stats.used_size,
+        region_count: stats.region_count,
+        sending_snapshots: stats.sending_snap_count,
+        receiving_snapshots: stats.receiving_snap_count,
+        applying_snapshots: stats.applying_snap_count,
+        start_time_s: stats.start_time,
+        is_busy: stats.is_busy,
+        is_stopping: stats.is_stopping,
+        bytes_written: stats.bytes_written,
+        keys_written: stats.keys_written,
+        bytes_read: stats.bytes_read,
+        keys_read: stats.keys_read,
+        slow_score: stats.slow_score,
+        interval_s: (interval.start_timestamp, interval.end_timestamp),
+    }
+}
+
+pub(super) fn store_stats_message(stats: &StoreStats) -> pdpb::StoreStats {
+    let (start_timestamp, end_timestamp) = stats.interval_s;
+    pdpb::StoreStats {
+        store_id: stats.store.0,
+        capacity: stats.capacity_bytes,
+        available: stats.available_bytes,
+        used_size: stats.used_bytes,
+        region_count: stats.region_count,
+        sending_snap_count: stats.sending_snapshots,
+        receiving_snap_count: stats.receiving_snapshots,
+        applying_snap_count: stats.applying_snapshots,
+        start_time: stats.start_time_s,
+        is_busy: stats.is_busy,
+        is_stopping: stats.is_stopping,
+        bytes_written: stats.bytes_written,
+        keys_written: stats.keys_written,
+        bytes_read: stats.bytes_read,
+        keys_read: stats.keys_read,
+        slow_score: stats.slow_score,
+        interval: Some(pdpb::TimeInterval { start_timestamp, end_timestamp }),
+        ..Default::default()
+    }
+}
+
+/// What a region's leader reports. Its keys are copied: the routing table keeps them for long, and a field of a message
+/// keeps the whole message's buffer.
+pub(super) fn region_report(message: pdpb::RegionHeartbeatRequest) -> Result<RegionReport, ConvertError> {
+    const MESSAGE: &str = "RegionHeartbeatRequest";
+    let region = message.region.ok_or(ConvertError::Missing { message: MESSAGE, field: "region" })?;
+    let leader = message.leader.ok_or(ConvertError::Missing { message: MESSAGE, field: "leader" })?;
+    let mut descriptor = RegionDescriptor::try_from(region)?;
+    descriptor.range = KeyRange { start: detached(&descriptor.range.start), end: detached(&descriptor.range.end) };
+    Ok(RegionReport {
+        descriptor,
+        leader: leader.try_into()?,
+        term: message.term.into(),
+        down_peers: message.down_peers.into_iter().map(down_peer).collect::<Result<_, _>>()?,
+        pending_peers: message.pending_peers.into_iter().map(Peer::try_from).collect::<Result<_, _>>()?,
+        approximate_bytes: message.approximate_size,
+        approximate_keys: message.approximate_keys,
+        flow: Flow {
+            bytes_written: message.bytes_written,
+            keys_written: message.keys_written,
+            bytes_read: message.bytes_read,
+            keys_read: message.keys_read,
+        },
+    })
+}
+
+fn down_peer(stats: pdpb::PeerStats) -> Result<DownPeer, ConvertError> {
+    let peer = stats.peer.ok_or(ConvertError::Missing { message: "PeerStats", field: "peer" })?;
+    Ok(DownPeer { peer: peer.try_into()?, down_seconds: stats.down_seconds })
+}
+
+/// A region as scans give it.
+pub(super) fn region(info: &RegionInfo) -> pdpb::Region {
+    let down_peer = |down: &DownPeer| pdpb::PeerStats { peer: Some(down.peer.into()), down_seconds: down.down_seconds };
+    pdpb::Region {
+        region: Some(metapb::Region::from(&*info.descriptor)),
+        leader: info.leader.map(metapb::Peer::from),
+        down_peers: info.down_peers.iter().map(down_peer).collect(),
+        pending_peers: info.pending_peers.iter().copied().map(metapb::Peer::from).collect(),
+        buckets: None,
+    }
+}
+
+/// A region as a look-up by key or id gives it.
+pub(super) fn region_answer(info: &RegionInfo) -> pdpb::GetRegionResponse {
+    let pdpb::Region { region, leader, down_peers, pending_peers, buckets } = region(info);
+    pdpb::GetRegionResponse { header: None, region, leader, down_peers, pending_peers, buckets }
+}
+
+/// A region as the stream of look-ups gives it.
+pub(super) fn region_by_id(info: &RegionInfo) -> pdpb::RegionResponse {
+    let pdpb::Region { region, leader, down_peers, pending_peers, buckets } = region(info);
+    pdpb::RegionResponse { region, leader, down_peers, pending_peers, buckets }
+}
+
+/// A service's safe point as a barrier; `None` for one that has lapsed.
+pub(super) fn gc_barrier(service: &Bytes, point: ServiceSafePoint, unix_ms: u64) -> Option<pdpb::GcBarrierInfo> {
+    let ttl_seconds = match point.expires_unix_ms {
+        u64::MAX => i64::MAX,
+        expires if expires <= unix_ms => return None,
+        expires => i64::try_from((expires - unix_ms).div_ceil(1000)).unwrap_or(i64::MAX),
+    };
+    let barrier_id = String::from_utf8_lossy(service).into_owned();
+    Some(pdpb::GcBarrierInfo { barrier_id, barrier_ts: point.safe_point, ttl_seconds })
+}

@@ -1,0 +1,81 @@
+//! All services of the port, made at once.
+
+use std::time::Duration;
+
+use coordinator::{Coordinator, CoordinatorError, Surroundings};
+use proto::coordinator::coordinator_server::CoordinatorServer;
+use proto::etcdserverpb::cluster_server::ClusterServer;
+use proto::etcdserverpb::kv_server::KvServer;
+use proto::grpc::health::v1::health_server::HealthServer;
+use proto::keyspacepb::keyspace_server::KeyspaceServer;
+use proto::meta_storagepb::meta_storage_server::MetaStorageServer;
+use proto::pdpb::pd_server::PdServer;
+use tonic::service::Routes;
+
+use super::bridge::Bridge;
+use super::compat::{EtcdService, KeyspaceService, MetaStorageService};
+use super::driver::DriverService;
+use super::health::HealthService;
+use super::heartbeat::KEEPALIVE_INTERVAL;
+use super::layout::LayoutService;
+use super::member::Member;
+use super::orders::OrderStreams;
+
+/// Largest request that is decoded. The largest in use are look-ups of many regions at once.
+pub const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+/// The services of the placement driver's port.
+pub struct PdServices {
+    bridge: Bridge,
+    orders: OrderStreams,
+    keepalive_interval: Duration,
+}
+
+impl PdServices {
+    /// Services over a coordinator, which may not lead yet, with the same surroundings.
+    pub fn new(coordinator: Coordinator, member: Member, around: Surroundings) -> Self {
+        let bridge = Bridge::new(coordinator, member, around);
+        Self { bridge, orders: OrderStreams::default(), keepalive_interval: KEEPALIVE_INTERVAL }
+    }
+
+    /// Keeps heartbeat streams alive at another interval than [`KEEPALIVE_INTERVAL`].
+    ///
+    /// # Panics
+    /// When the interval is zero.
+    #[must_use]
+    pub fn with_keepalive_interval(self, keepalive_interval: Duration) -> Self {
+        assert!(!keepalive_interval.is_zero(), "a stream cannot be kept alive all the time");
+        Self { keepalive_interval, ..self }
+    }
+
+    /// What a gRPC server on the placement driver's port serves.
+    pub fn routes(&self) -> Routes {
+        let bridge = || self.bridge.clone();
+        let driver = DriverService::new(bridge(), self.orders.clone(), self.keepalive_interval);
+        Routes::new(PdServer::new(driver).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(CoordinatorServer::new(LayoutService(bridge())))
+            .add_service(KeyspaceServer::new(KeyspaceService(bridge())))
+            .add_service(MetaStorageServer::new(MetaStorageService(bridge())))
+            .add_service(KvServer::new(EtcdService(bridge())))
+            .add_service(ClusterServer::new(EtcdService(bridge())))
+            .add_service(HealthServer::new(HealthService(bridge())))
+    }
+
+    /// The way to give orders to stores.
+    pub fn orders(&self) -> &OrderStreams {
+        &self.orders
+    }
+
+    /// Ends all streams, now and in future: a server that stops gently waits for them. Other calls are still answered.
+    pub fn close(&self) {
+        self.bridge.close();
+    }
+
+    /// Whether the coordinator serves, and why not.
+    ///
+    /// # Errors
+    /// `NotLeader` or `Failed`.
+    pub async fn check_serving(&self) -> Result<(), CoordinatorError> {
+        self.bridge.cluster().await.map(drop)
+    }
+}
