@@ -248,6 +248,8 @@ pub struct LogStatistics {
     pub bytes_written: u64,
     /// Calls that waited for the disk.
     pub syncs: u64,
+    /// How long they waited, in microseconds, all together.
+    pub sync_micros: u64,
     /// Bytes that the engine holds on disk, about.
     pub disk_bytes: u64,
 }

@@ -7,7 +7,7 @@ use prometheus::TextEncoder;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Counter, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
 
 use crate::buckets;
@@ -83,6 +83,11 @@ impl Scope {
     /// A counter; the name ends in `_total`.
     pub fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.register(IntCounter::new(name, help))
+    }
+
+    /// A counter of seconds; the name ends in `_seconds_total`.
+    pub fn seconds_counter(&self, name: &str, help: &str) -> Counter {
+        self.register(Counter::with_opts(Opts::new(name, help)))
     }
 
     /// A counter per value of a label.

@@ -24,7 +24,7 @@ fn everything() -> (Registry, Vec<StoreMetrics>) {
 #[test]
 fn promtool_accepts_every_metric() {
     let (registry, stores) = everything();
-    stores[0].log_sync_duration.observe(0.003);
+    stores[0].log_write_duration.observe(0.003);
     let mut promtool = match Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

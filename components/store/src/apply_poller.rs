@@ -17,8 +17,15 @@ pub(crate) struct ApplyActor {
     pub(crate) applier: RegionApplier,
 }
 
+/// Entries on their way to be applied.
+pub(crate) struct ApplyMessage {
+    /// When they were handed out.
+    pub(crate) since: Instant,
+    pub(crate) task: ApplyTask,
+}
+
 impl Actor for ApplyActor {
-    type Message = ApplyTask;
+    type Message = ApplyMessage;
 }
 
 /// What one apply poller needs for its rounds.
@@ -37,8 +44,10 @@ impl ApplyHandler {
         Self { shared, writer, round, started: Instant::ORIGIN, current: RegionId(0) }
     }
 
-    fn execute(&mut self, actor: &mut ApplyActor, inbox: &mut Vec<ApplyTask>) -> Result<(), ApplyError> {
-        for task in inbox.drain(..) {
+    fn execute(&mut self, actor: &mut ApplyActor, inbox: &mut Vec<ApplyMessage>) -> Result<(), ApplyError> {
+        for ApplyMessage { since, task } in inbox.drain(..) {
+            let wait = self.started.since(since).as_secs_f64();
+            self.shared.around.metrics.apply_wait_duration.observe(wait);
             self.round.apply(&mut actor.applier, task)?;
         }
         Ok(())
@@ -84,7 +93,7 @@ impl Handler<ApplyActor> for ApplyHandler {
         self.started = self.shared.around.clock.now();
     }
 
-    fn handle(&mut self, actor: &mut ApplyActor, inbox: &mut Vec<ApplyTask>) {
+    fn handle(&mut self, actor: &mut ApplyActor, inbox: &mut Vec<ApplyMessage>) {
         self.current = actor.applier.descriptor.id;
         self.guard(|poller| poller.execute(actor, inbox));
         inbox.clear();

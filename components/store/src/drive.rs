@@ -114,7 +114,7 @@ fn register(shared: &Arc<Shared>, restored: Restored) -> Result<(), StoreError> 
     shared.table.insert(RegionView { descriptor: Arc::clone(&descriptor), peer, role, term, leader: None });
     let applier = RegionApplier::new(descriptor, peer.id, apply_state);
     shared.apply.register(id.0, ApplyActor { applier });
-    shared.raft.register(id.0, RaftActor { region, id, campaigning: None });
+    shared.raft.register(id.0, RaftActor::new(id, region));
     // The first round makes what was committed before the restart be replayed without waiting for a message.
     let _ = shared.raft.force_send(id.0, Input::Inspect(Responder::new(|_| {})));
     Ok(())

@@ -7,7 +7,9 @@ use observe::metrics::store::ProposalKind;
 use proto::log::Command;
 use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
 use runtime::system::SendError;
-use types::{InstanceId, Peer, RegionDescriptor, RegionId, RequestError, RequestHeader, StoreId, Term, WriteResponder};
+use types::{
+    InstanceId, Peer, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder, StoreId, Term, WriteResponder,
+};
 
 use crate::error::StoreError;
 use crate::metrics;
@@ -117,7 +119,7 @@ impl StoreHandle {
         if let Some(error) = self.refusal() {
             return responder.respond(Err(error));
         }
-        self.shared.around.metrics.proposals[ProposalKind::Write].inc();
+        let responder = self.timed(ProposalKind::Write, responder);
         self.ask(header.region_id, Input::Propose(Proposal { header, command, keys, responder }));
     }
 
@@ -126,7 +128,13 @@ impl StoreHandle {
         if let Some(error) = self.refusal() {
             return responder.respond(Err(error));
         }
-        self.shared.around.metrics.proposals[ProposalKind::Read].inc();
+        let metrics = Arc::clone(&self.shared.around.metrics);
+        metrics.read_index_pending.inc();
+        let responder = self.timed(ProposalKind::Read, responder);
+        let responder = Responder::new(move |result| {
+            metrics.read_index_pending.dec();
+            responder.respond(result);
+        });
         self.ask(header.region_id, Input::Read(Read { header, responder }));
     }
 
@@ -139,6 +147,7 @@ impl StoreHandle {
             let reason = format!("region {region} has no peer on store {to}");
             return responder.respond(Err(RequestError::Invalid { reason }));
         };
+        let responder = self.timed(ProposalKind::TransferLeader, responder);
         self.ask(region, Input::TransferLeader { to: peer.id, responder });
     }
 
@@ -199,6 +208,21 @@ impl StoreHandle {
     /// The region of the store that holds a key.
     pub fn region_at(&self, key: &[u8]) -> Option<RegionView> {
         self.shared.table.at(key)
+    }
+
+    /// Counts a request, and how long it takes to be answered.
+    fn timed<T: 'static>(
+        &self,
+        kind: ProposalKind,
+        responder: Responder<Result<T, RequestError>>,
+    ) -> Responder<Result<T, RequestError>> {
+        let (metrics, clock) = (Arc::clone(&self.shared.around.metrics), Arc::clone(&self.shared.around.clock));
+        metrics.proposals[kind].inc();
+        let started = clock.now();
+        Responder::new(move |result| {
+            metrics.request_duration[kind].observe(clock.now().since(started).as_secs_f64());
+            responder.respond(result);
+        })
     }
 
     /// Why no request is taken just now.

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use observe::StoreMetrics;
 use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, RegionError, RoleChange};
 use runtime::system::{Actor, Handler, Verdict};
 use types::{Instant, RegionId};
 
+use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
 use crate::log_writer::{LogWriter, Written};
 use crate::metrics;
 use crate::panic::catch;
-use crate::shared::Shared;
+use crate::shared::{Shared, Surroundings};
 
 /// A region in its mailbox.
 pub(crate) struct RaftActor {
@@ -19,6 +21,21 @@ pub(crate) struct RaftActor {
     pub(crate) id: RegionId,
     /// Since when the peer has been campaigning.
     pub(crate) campaigning: Option<Instant>,
+    /// The bytes of its entry cache that the metrics know of.
+    cached_bytes: u64,
+}
+
+impl RaftActor {
+    pub(crate) fn new(id: RegionId, region: Region) -> Self {
+        Self { region, id, campaigning: None, cached_bytes: 0 }
+    }
+
+    /// Brings the metrics' sum over all caches up to date.
+    fn count_cache(&mut self, metrics: &StoreMetrics) {
+        let bytes = self.region.cached_bytes();
+        metrics.entry_cache_bytes.add(bytes as i64 - self.cached_bytes as i64);
+        self.cached_bytes = bytes;
+    }
 }
 
 impl Actor for RaftActor {
@@ -33,13 +50,22 @@ pub(crate) struct RaftHandler {
     persists: Vec<Persist>,
     effects: Vec<Effect>,
     grants: Vec<(ReadResponder, ReadGrant)>,
+    started: Instant,
     /// The region that is being stepped, for the message when it panics.
     current: RegionId,
 }
 
 impl RaftHandler {
     pub(crate) fn new(shared: Arc<Shared>, writer: LogWriter) -> Self {
-        Self { shared, writer, persists: Vec::new(), effects: Vec::new(), grants: Vec::new(), current: RegionId(0) }
+        Self {
+            shared,
+            writer,
+            persists: Vec::new(),
+            effects: Vec::new(),
+            grants: Vec::new(),
+            started: Instant::ORIGIN,
+            current: RegionId(0),
+        }
     }
 
     fn step(&mut self, actor: &mut RaftActor, inbox: &mut Vec<Input>) -> Result<(), RegionError> {
@@ -90,7 +116,10 @@ impl RaftHandler {
 
     fn apply(&self, apply: region::Apply) {
         let region::Apply { region, generation, entries, waiting } = apply;
-        let task = apply::ApplyTask { region, generation, entries, waiting };
+        let task = ApplyMessage {
+            since: self.shared.around.clock.now(),
+            task: apply::ApplyTask { region, generation, entries, waiting },
+        };
         // The apply queue of a region is bounded by the region itself, which hands out a bounded number of bytes at a
         // time. When the store stops, the task is dropped and whoever waits is told that the outcome is unknown.
         let _ = self.shared.apply.force_send(region.0, task);
@@ -153,7 +182,9 @@ impl RaftHandler {
 }
 
 impl Handler<RaftActor> for RaftHandler {
-    fn begin(&mut self) {}
+    fn begin(&mut self) {
+        self.started = self.shared.around.clock.now();
+    }
 
     fn handle(&mut self, actor: &mut RaftActor, inbox: &mut Vec<Input>) {
         if !self.shared.is_running() {
@@ -173,7 +204,11 @@ impl Handler<RaftActor> for RaftHandler {
             return;
         }
         match catch(|| self.write(actors)) {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                let Surroundings { metrics, clock, .. } = &self.shared.around;
+                actors.iter_mut().for_each(|actor| actor.count_cache(metrics));
+                metrics.raft_round_duration.observe(clock.now().since(self.started).as_secs_f64());
+            }
             Ok(Err(error)) => self.shared.fail(error),
             Err(cause) => self.shared.fail(StoreError::Panic { region: self.current, cause }),
         }

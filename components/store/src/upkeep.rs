@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use apply::Truncation;
 use engine::{Durability, LogBatch, LogOp, StateEngine, WriterId};
+use observe::metrics::store::Queue;
 use parking_lot::Mutex;
 use slog::{debug, info};
 use types::{Instant, RegionId, Round};
@@ -54,6 +55,11 @@ impl CleanUpQueue {
         } else {
             inner.waiting.insert(truncation.region, Waiting { oldest: truncation, newest: None });
         }
+    }
+
+    /// How many regions have deletions that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.lock().waiting.len()
     }
 
     /// Notes the newest round that a writer wrote.
@@ -144,6 +150,7 @@ impl Upkeep {
 
     /// One look: forces a flush when too much is behind the watermark, then deletes what it has passed.
     pub(crate) fn run(&mut self, shared: &Shared, now: Instant) -> Result<(), StoreError> {
+        count_queues(shared);
         if self.must_flush(shared, now) {
             self.flush(shared)?;
         }
@@ -188,12 +195,36 @@ impl Upkeep {
         }
         if !batch.is_empty() {
             debug!(shared.around.logger, "raft logs compacted"; "regions" => batch.ops.len());
-            shared.around.metrics.log_compactions.inc_by(batch.ops.len() as u64);
+            count_compactions(shared, &batch)?;
             // Losing a deletion costs nothing: a restart computes it again from the truncated indexes.
             shared.engines.log.write(batch, Durability::Buffered)?;
         }
         Ok(())
     }
+}
+
+/// What waits in the store's queues at this moment.
+fn count_queues(shared: &Shared) {
+    let queued = &shared.around.metrics.queue_length;
+    let sum = |lengths: &mut dyn Iterator<Item = usize>| lengths.sum::<usize>() as i64;
+    let (raft, apply) = (&shared.raft, &shared.apply);
+    queued[Queue::RaftMailbox].set(sum(&mut raft.ids().into_iter().filter_map(|id| raft.mailbox_len(id))));
+    queued[Queue::ApplyMailbox].set(sum(&mut apply.ids().into_iter().filter_map(|id| apply.mailbox_len(id))));
+    queued[Queue::Read].set(shared.around.metrics.read_index_pending.get());
+    queued[Queue::CleanUp].set(shared.clean_up.len() as i64);
+}
+
+fn count_compactions(shared: &Shared, batch: &LogBatch) -> Result<(), StoreError> {
+    let metrics = &shared.around.metrics;
+    metrics.log_compactions.inc_by(batch.ops.len() as u64);
+    for op in &batch.ops {
+        if let LogOp::DeleteTo { region, end, .. } = op
+            && let Some((first, _)) = shared.engines.log.region(*region)?.and_then(|log| log.bounds)
+        {
+            metrics.log_compacted_entries.inc_by(end.0.saturating_sub(first.0));
+        }
+    }
+    Ok(())
 }
 
 fn delete(truncation: Truncation) -> LogOp {

@@ -17,7 +17,7 @@ use engine::{
     Durability, EngineError, Entry, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog, Result, StoreIdent,
 };
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use rocksdb::statistics::Ticker;
+use rocksdb::statistics::{Histogram, Ticker};
 use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, WriteOptions, properties};
 use slog::Logger;
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
@@ -184,6 +184,7 @@ impl LogEngine for RocksLogEngine {
         LogStatistics {
             bytes_written: self.options.get_ticker_count(Ticker::WalFileBytes),
             syncs: self.options.get_ticker_count(Ticker::WalFileSynced),
+            sync_micros: self.options.get_histogram_data(Histogram::WalFileSyncMicros).sum(),
             disk_bytes: files + options::wal_bytes(self.db.path()),
         }
     }

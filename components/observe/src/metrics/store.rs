@@ -156,8 +156,6 @@ pub struct StoreMetrics {
     pub log_write_regions: Histogram,
     /// A round's write to the log engine, its fsync included.
     pub log_write_duration: Histogram,
-    /// The fsync alone.
-    pub log_sync_duration: Histogram,
     /// Bytes of entries written to the log engine.
     pub log_write_bytes: IntCounter,
 
@@ -195,8 +193,6 @@ pub struct StoreMetrics {
 
     /// Reads that wait for their confirmation.
     pub read_index_pending: IntGauge,
-    /// From a read's arrival to its confirmation.
-    pub read_index_duration: Histogram,
 
     /// Log compactions.
     pub log_compactions: IntCounter,
@@ -238,7 +234,6 @@ impl StoreMetrics {
             log_write_regions: scope.sizes("append_log_regions", "Regions per write batch of the log engine."),
             log_write_duration: scope
                 .durations("append_log_duration_seconds", "Writes to the log engine, their fsync included."),
-            log_sync_duration: scope.durations("sync_log_duration_seconds", "Fsyncs of the log engine."),
             log_write_bytes: scope.counter("append_log_bytes_total", "Bytes of entries written to the log engine."),
             apply_wait_duration: scope
                 .durations("apply_wait_duration_seconds", "From an entry's commit to the begin of its execution."),
@@ -257,8 +252,6 @@ impl StoreMetrics {
                 .seconds_gauge("flush_lag_seconds", "Age of the oldest apply round not known to be durable."),
             forced_flushes: scope.counter("forced_flush_total", "Flushes of the state engine that a bound forced."),
             read_index_pending: scope.gauge("read_index_pending", "Reads that wait for their confirmation."),
-            read_index_duration: scope
-                .durations("read_index_duration_seconds", "From a read's arrival to its confirmation."),
             log_compactions: scope.counter("raft_log_gc_total", "Raft log compactions."),
             log_compacted_entries: scope.counter("raft_log_gc_entries_total", "Raft entries that compactions removed."),
             state: scope.gauges("store_state", "One for the state that the store is in, zero for the others."),

@@ -4,7 +4,7 @@ use engine::{LogStatistics, StateStatistics};
 use futures::future::FutureExt;
 use observe::Registry;
 use parking_lot::Mutex;
-use prometheus::{IntCounter, IntGauge};
+use prometheus::{Counter, IntCounter, IntGauge};
 use serde_json::{Value, json};
 use store::{StoreHandle, StoreState};
 use tokio::sync::oneshot;
@@ -97,6 +97,7 @@ fn state_name(state: StoreState) -> &'static str {
 struct EngineMetrics {
     log_written_bytes: IntCounter,
     log_syncs: IntCounter,
+    log_sync_seconds: Counter,
     log_disk_bytes: IntGauge,
     state_flushed_bytes: IntCounter,
     state_compacted_bytes: IntCounter,
@@ -112,6 +113,10 @@ impl EngineMetrics {
             log_written_bytes: scope
                 .counter("engine_log_written_bytes_total", "Bytes that the log engine appended to its log."),
             log_syncs: scope.counter("engine_log_sync_total", "Calls of the log engine that waited for the disk."),
+            log_sync_seconds: scope.seconds_counter(
+                "engine_log_sync_seconds_total",
+                "How long calls of the log engine waited for the disk, all together.",
+            ),
             log_disk_bytes: scope.gauge("engine_log_disk_bytes", "Bytes that the log engine holds on disk."),
             state_flushed_bytes: scope
                 .counter("engine_state_flushed_bytes_total", "Bytes written by flushes of the state engine."),
@@ -127,6 +132,8 @@ impl EngineMetrics {
     fn update(&self, log: LogStatistics, state: StateStatistics) {
         raise(&self.log_written_bytes, log.bytes_written);
         raise(&self.log_syncs, log.syncs);
+        let sync_seconds = log.sync_micros as f64 / 1e6;
+        self.log_sync_seconds.inc_by((sync_seconds - self.log_sync_seconds.get()).max(0.0));
         set(&self.log_disk_bytes, log.disk_bytes);
         raise(&self.state_flushed_bytes, state.flushed_bytes);
         raise(&self.state_compacted_bytes, state.compacted_bytes);
