@@ -25,7 +25,6 @@ pub mod config;
 pub mod metrics;
 pub mod transport;
 
-mod backoff;
 mod inbound;
 mod link;
 mod queue;

@@ -12,8 +12,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 use types::StoreId;
+use types::backoff::Backoff;
+use types::causes::with_causes;
 
-use crate::backoff::Backoff;
 use crate::collaborators::{InstanceError, ResolveError};
 use crate::metrics::Open;
 use crate::queue::SendQueue;
@@ -117,7 +118,7 @@ impl Link {
             .http2_keep_alive_interval(config.keepalive_interval)
             .keep_alive_timeout(config.keepalive_timeout)
             .keep_alive_while_idle(true);
-        endpoint.connect().await.map_err(|error| LinkError::Connect { address, cause: causes(&error) })
+        endpoint.connect().await.map_err(|error| LinkError::Connect { address, cause: with_causes(&error) })
     }
 
     fn hello(&self) -> Frame {
@@ -195,18 +196,6 @@ fn frame(messages: &[RegionMessage]) -> Frame {
 
 async fn within<F: Future>(limit: Duration, doing: &'static str, future: F) -> Result<F::Output, LinkError> {
     timeout(limit, future).await.map_err(|_| LinkError::Timeout(doing))
-}
-
-/// An error with its causes: tonic's own text says only "transport error".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Limits how often a store is reported as unreachable.

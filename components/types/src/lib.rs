@@ -5,6 +5,8 @@
 //!
 //! Reading order: [`id`], [`range`], [`descriptor`], [`request`], [`error`], then the helpers.
 
+pub mod backoff;
+pub mod causes;
 pub mod codec;
 pub mod column_family;
 pub mod descriptor;

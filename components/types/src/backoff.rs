@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use types::seed::Rng;
+use crate::seed::Rng;
 
 /// Exponential back-off: each pause is drawn from the upper half of a window that doubles up to a bound, so that
-/// stores that lost the same peer at the same moment do not all come back at the same moment.
-pub(crate) struct Backoff {
+/// those who lost the same peer at the same moment do not all come back at the same moment.
+#[derive(Clone, Debug)]
+pub struct Backoff {
     min: Duration,
     max: Duration,
     window: Duration,
@@ -14,12 +15,13 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(min: Duration, max: Duration, seed: u64) -> Self {
+    /// Windows from `min` to `max`; what is drawn depends on the seed.
+    pub fn new(min: Duration, max: Duration, seed: u64) -> Self {
         Self { min, max, window: min, rng: Rng::new(seed) }
     }
 
     /// The next pause.
-    pub(crate) fn pause(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let half = self.window / 2;
         self.window = (self.window * 2).min(self.max);
         let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX).max(1);
@@ -27,7 +29,7 @@ impl Backoff {
     }
 
     /// Begins again with the shortest window.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.window = self.min;
     }
 }
