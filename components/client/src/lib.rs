@@ -1,1 +1,24 @@
-//! Raw client over our stubs, and the stores' placement client.
+//! Clients of a Raftyard cluster over its public protocol.
+//!
+//! - [`RawClient`] reads and writes keys: it finds each key's region, asks the region's leader, and tries again as the
+//!   answers tell it to. Load generators, benches, tests and tools use it.
+//! - [`PdClient`] speaks to the placement driver: stores register, report and learn addresses with it; [`RawClient`]
+//!   finds regions with it.
+//!
+//! Invariants:
+//! - A write whose outcome is not known is never reported as done or as not done, but as
+//!   [`ClientError::Undetermined`]. A compare-and-swap with such an outcome is never sent again.
+//! - Each call ends by its deadline; every cache and queue has a bound.
+//! - A region error is a promise that the request had no effect; only then is a request sent again without doubt.
+//!
+//! A store's data path must never need this crate: a store serves while nobody places its regions.
+//!
+//! Reading order: [`pd`], then [`raw`].
+
+pub mod pd;
+pub mod raw;
+
+mod channel;
+
+pub use pd::{HeartbeatEvent, PdClient, PdConfig, PdError, RegionHeartbeats, RegionRoute};
+pub use raw::{Checksum, ClientConfig, ClientError, RawClient, ScanOptions, Swap};

@@ -85,6 +85,9 @@ impl TryFrom<metapb::Region> for RegionDescriptor {
     }
 }
 
+/// How the text of an answer begins whose request's outcome is unknown. Our own client looks for it.
+pub const UNKNOWN_OUTCOME: &str = "outcome unknown";
+
 /// How a [`RequestError`] is answered on the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {

@@ -113,6 +113,7 @@ fn set_fields(error: &errorpb::Error) -> String {
 fn what_must_not_be_repeated_is_no_region_error() {
     let unknown = RequestError::Undetermined { reason: "the store stops" };
     assert_eq!(Refusal::from(&unknown), Refusal::Text("outcome unknown: the store stops".to_owned()));
+    assert!(unknown.to_string().starts_with(UNKNOWN_OUTCOME));
     let invalid = RequestError::Invalid { reason: "no key".to_owned() };
     assert_eq!(Refusal::from(&invalid), Refusal::Text("invalid request: no key".to_owned()));
 }
