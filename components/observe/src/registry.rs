@@ -96,6 +96,11 @@ impl Scope {
         ByLabel::new(|label: L| family.with_label_values(&[label.value()]))
     }
 
+    /// A family of counters by labels whose values are not known beforehand; the name ends in `_total`.
+    pub fn counter_family(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
     /// A gauge of whole numbers.
     pub fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))

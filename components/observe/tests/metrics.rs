@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use observe::metrics::store::{MessageType, StoreStateLabel};
-use observe::{CoordinatorMetrics, Registry, ServerMetrics, StoreMetrics, TransportMetrics};
+use observe::{CoordinatorMetrics, Registry, ServerMetrics, StoreMetrics};
 use types::StoreId;
 
 fn everything() -> (Registry, Vec<StoreMetrics>) {
@@ -14,7 +14,6 @@ fn everything() -> (Registry, Vec<StoreMetrics>) {
     let mut stores = Vec::new();
     for store in [StoreId(1), StoreId(2)] {
         stores.push(StoreMetrics::new(&registry, store));
-        TransportMetrics::new(&registry, store);
         ServerMetrics::new(&registry, store);
     }
     CoordinatorMetrics::new(&registry);

@@ -5,9 +5,12 @@
 //!
 //! This crate must never decide what a region does: it asks a store's handle and puts the answers into messages.
 //!
-//! Reading order: [`kv`], [`health`], [`status`], [`pd`].
+//! Reading order: [`node`], [`config`], [`kv`], [`health`], [`status`], [`pd`].
 
+pub mod config;
+mod config_keys;
 pub mod health;
 pub mod kv;
+pub mod node;
 pub mod pd;
 pub mod status;

@@ -1,6 +1,6 @@
 //! What everyone else sees of a store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use engine::{Durability, LogBatch, LogOp, StoreIdent};
 use observe::metrics::store::ProposalKind;
@@ -80,9 +80,28 @@ pub struct StoreHandle {
     shared: Arc<Shared>,
 }
 
+/// A handle that does not keep the store and its engines open; for those whom the store itself owns, such as what
+/// stands behind its [`Outbox`].
+#[derive(Clone, Default)]
+pub struct WeakStoreHandle {
+    shared: Weak<Shared>,
+}
+
+impl WeakStoreHandle {
+    /// The store, if it is still open.
+    pub fn upgrade(&self) -> Option<StoreHandle> {
+        self.shared.upgrade().map(StoreHandle::new)
+    }
+}
+
 impl StoreHandle {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// A handle that does not keep the store open.
+    pub fn downgrade(&self) -> WeakStoreHandle {
+        WeakStoreHandle { shared: Arc::downgrade(&self.shared) }
     }
 
     /// Who this store is.

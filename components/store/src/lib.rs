@@ -33,6 +33,6 @@ pub use bootstrap::{bootstrap, bootstrapped};
 pub use config::StoreConfig;
 pub use drive::{Stepper, Store};
 pub use error::StoreError;
-pub use handle::{Outbox, RegionView, StoreCounts, StoreHandle, StoreObserver, StoreState};
+pub use handle::{Outbox, RegionView, StoreCounts, StoreHandle, StoreObserver, StoreState, WeakStoreHandle};
 pub use shared::{Engines, Surroundings};
 pub use threads::{RunningStore, StopProgress};

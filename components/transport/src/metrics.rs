@@ -1,7 +1,16 @@
 //! What the transport counts.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use observe::Registry;
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 use region::RegionMessage;
+use types::StoreId;
+
+/// The part of the registry that these metrics are in.
+const PART: &str = "transport";
+
+fn labels(store: StoreId) -> [(&'static str, String); 1] {
+    [("store", store.to_string())]
+}
 
 /// Labels of raft's message types, by number.
 const TYPES: [&str; 19] = [
@@ -48,49 +57,35 @@ pub struct TransportMetrics {
 }
 
 impl TransportMetrics {
-    /// New metrics in a registry.
-    ///
-    /// # Errors
-    /// When the registry holds metrics of these names already.
-    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let link_failures = IntCounter::new(
-            "raftyard_transport_link_failures_total",
-            "Attempts to connect to a store that failed, and streams that broke",
-        )?;
-        registry.register(Box::new(link_failures.clone()))?;
-        let buckets = prometheus::exponential_buckets(1.0, 2.0, 12)?;
-        let frame_messages = Histogram::with_opts(
-            HistogramOpts::new("raftyard_transport_frame_messages", "Messages in each frame sent").buckets(buckets),
-        )?;
-        registry.register(Box::new(frame_messages.clone()))?;
-        Ok(Self {
-            sent: counters("raftyard_raft_sent_messages_total", "Raft messages sent", &["type"])?,
-            dropped: counters(
-                "raftyard_raft_dropped_messages_total",
-                "Raft messages that were not sent, and why",
+    /// Registers the metrics of a store's transport, and replaces those of an earlier incarnation of it.
+    pub fn new(registry: &Registry, store: StoreId) -> Self {
+        let scope = registry.scope(PART, &labels(store));
+        Self {
+            sent: scope.counter_family("transport_sent_messages_total", "Raft messages sent.", &["type"]),
+            dropped: scope.counter_family(
+                "transport_dropped_messages_total",
+                "Raft messages that were not sent, and why.",
                 &["type", "reason"],
-            )?,
-            received: counters("raftyard_raft_received_messages_total", "Raft messages received", &["type"])?,
-            refused: counters(
-                "raftyard_transport_refused_total",
-                "Messages and streams of other stores that were not taken, and why",
+            ),
+            received: scope.counter_family("transport_received_messages_total", "Raft messages received.", &["type"]),
+            refused: scope.counter_family(
+                "transport_refused_total",
+                "Messages and streams of other stores that were not taken, and why.",
                 &["reason"],
-            )?,
-            outgoing_streams: gauge("raftyard_transport_outgoing_streams", "Streams that this store sends on")?,
-            incoming_streams: gauge("raftyard_transport_incoming_streams", "Streams that this store receives on")?,
-            link_failures,
-            frame_messages,
-        })
+            ),
+            outgoing_streams: scope.gauge("transport_outgoing_streams", "Streams that the store sends on."),
+            incoming_streams: scope.gauge("transport_incoming_streams", "Streams that the store receives on."),
+            link_failures: scope.counter(
+                "transport_link_failures_total",
+                "Attempts to connect to a store that failed, and streams that broke.",
+            ),
+            frame_messages: scope.sizes("transport_frame_messages", "Messages in each frame sent."),
+        }
+    }
+
+    /// Takes a store's metrics out of the registry: it was stopped and shall not look alive.
+    pub fn forget(registry: &Registry, store: StoreId) {
+        registry.forget(PART, &labels(store));
     }
 
     pub(crate) fn count_sent(&self, message: &RegionMessage) {

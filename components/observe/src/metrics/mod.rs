@@ -5,11 +5,9 @@ pub mod queue;
 pub mod refusal;
 pub mod server;
 pub mod store;
-pub mod transport;
 
 pub use coordinator::CoordinatorMetrics;
 pub use queue::{QueueMetrics, SystemMetrics};
 pub use refusal::Refusal;
 pub use server::ServerMetrics;
 pub use store::StoreMetrics;
-pub use transport::TransportMetrics;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use observe::Registry;
 use parking_lot::Mutex;
-use prometheus::Registry;
 use proto::transport::store_transport_client::StoreTransportClient;
 use proto::transport::{Batch, Frame, Hello, Welcome, frame};
 use region::RegionMessage;
@@ -131,7 +131,7 @@ impl Node {
             instances: Arc::clone(&instances) as _,
         };
         let identity = StoreIdentity { cluster: CLUSTER.into(), store: id.into(), instance: instance(id).into() };
-        let metrics = TransportMetrics::register(&Registry::new()).expect("a new registry is empty");
+        let metrics = TransportMetrics::new(&Registry::new(), identity.store);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let transport = GrpcTransport::start(config, Handle::current(), identity, collaborators, metrics, logger);
         let mut node = Self {

@@ -1,0 +1,95 @@
+//! How a store comes to be a member of its cluster: at its first start and at every other.
+
+use std::path::Path;
+use std::time::Duration;
+
+use client::PdClient;
+use engine::StoreIdent;
+use proto::metapb;
+use slog::{Logger, info};
+use store::Engines;
+
+use super::error::NodeError;
+use super::intent;
+
+/// How long a fresh store waits before it asks again for its first regions.
+const LAYOUT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Questions between two lines in the log.
+const LAYOUT_QUESTIONS_PER_LINE: u32 = 100;
+
+/// The store as the placement driver shall know it, with the id of `ident`.
+pub(super) struct Description {
+    /// All but the id.
+    pub(super) store: metapb::Store,
+}
+
+impl Description {
+    fn of(&self, ident: StoreIdent) -> metapb::Store {
+        metapb::Store { id: ident.store.0, ..self.store.clone() }
+    }
+}
+
+/// Makes the store a member: gives an empty one its identity and its first regions, and registers it.
+///
+/// Safe to be interrupted anywhere: the id and the instance are written down before the placement driver hears of
+/// them, and what was told is told again.
+pub(super) async fn join(
+    data_dir: &Path,
+    engines: &Engines,
+    pd: &PdClient,
+    description: &Description,
+    logger: &Logger,
+) -> Result<StoreIdent, NodeError> {
+    let made = store::bootstrapped(engines)?;
+    let ident = match made {
+        Some(ident) => ident,
+        None => intend(data_dir, pd).await?,
+    };
+    if ident.cluster != pd.cluster_id() {
+        let (found, expected) = (ident.cluster.0, pd.cluster_id().0);
+        return Err(NodeError::OtherCluster { data_dir: data_dir.display().to_string(), found, expected });
+    }
+    pd.put_store(&description.of(ident)).await?;
+    if made.is_none() {
+        bootstrap(engines, pd, ident, logger).await?;
+    }
+    if intent::read(data_dir)?.is_some() {
+        pd.confirm_bootstrap(ident.store, ident.instance).await?;
+        intent::remove(data_dir)?;
+    }
+    Ok(ident)
+}
+
+/// Who this store will be: what it set out to be before a crash, or somebody new.
+async fn intend(data_dir: &Path, pd: &PdClient) -> Result<StoreIdent, NodeError> {
+    if let Some(ident) = intent::read(data_dir)? {
+        return Ok(ident);
+    }
+    let ident = StoreIdent {
+        cluster: pd.cluster_id(),
+        store: pd.alloc_id().await?.into(),
+        instance: runtime::clock::entropy_seed().into(),
+    };
+    intent::write(data_dir, ident)?;
+    Ok(ident)
+}
+
+async fn bootstrap(engines: &Engines, pd: &PdClient, ident: StoreIdent, logger: &Logger) -> Result<(), NodeError> {
+    let mut asked = 0;
+    let regions = loop {
+        if let Some(regions) = pd.get_layout(ident.store, ident.instance).await? {
+            break regions;
+        }
+        if asked % LAYOUT_QUESTIONS_PER_LINE == 0 {
+            info!(logger, "waiting for enough stores to join the cluster"; "store_id" => ident.store.0);
+        }
+        asked += 1;
+        tokio::time::sleep(LAYOUT_PAUSE).await;
+    };
+    info!(logger, "the store gets its first regions"; "store_id" => ident.store.0, "regions" => regions.len());
+    let engines = engines.clone();
+    let made = tokio::task::spawn_blocking(move || store::bootstrap(&engines, ident, &regions));
+    made.await.expect("a bootstrap does not panic")?;
+    Ok(())
+}
