@@ -15,14 +15,13 @@ use store::{
     Engines, Outbox, RegionView, RunningStore, Store, StoreError, StoreHandle, StoreObserver, StoreState, Surroundings,
 };
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use types::{ClusterId, StoreId};
 
 use super::engines::OpenEngines;
 use super::error::NodeError;
 use super::heartbeats::unix_seconds;
-use super::listen::listen;
+use super::listen::{connections, listen};
 use super::{NodeEnd, NodeRuntime};
 use crate::config::Config;
 use crate::pd::{Member, PdServices};
@@ -155,8 +154,8 @@ async fn start(
     let member = Member::new(id, "coordinator-1", &format!("http://{}", main.advertised))
         .expect("the name is not empty and the address was checked");
     let services = PdServices::new(coordinator.clone(), member, inside);
-    let router = Server::builder().tcp_nodelay(true).add_routes(services.routes());
-    runtime.serve("grpc", router.serve_with_incoming(TcpListenerStream::new(main.listener)), &logger);
+    let router = Server::builder().add_routes(services.routes());
+    runtime.serve("grpc", router.serve_with_incoming(connections(main.listener)), &logger);
     let shown = serde_json::to_value(config).expect("a configuration is plain data");
     let source: Arc<dyn StatusSource> = Arc::new(CoordinatorStatus {
         store: handle,

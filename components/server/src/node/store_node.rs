@@ -10,7 +10,6 @@ use runtime::spawn::ThreadSpawner;
 use slog::{Logger, info, o, warn};
 use store::{RunningStore, StopProgress, Store, StoreHandle, Surroundings};
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use transport::{Collaborators, GrpcTransport, StoreIdentity, TransportConfig, TransportMetrics};
 use types::StoreId;
@@ -19,7 +18,7 @@ use super::engines::OpenEngines;
 use super::error::NodeError;
 use super::heartbeats::{report_regions, report_store, unix_seconds};
 use super::join::{Description, join};
-use super::listen::{Listening, listen};
+use super::listen::{Listening, connections, listen};
 use super::observer::NodeObserver;
 use super::peers::{LocalStore, PdResolver, TransportOutbox};
 use super::{NodeEnd, NodeRuntime, PD_PAUSE};
@@ -171,11 +170,10 @@ async fn start(
     let metrics = Arc::new(ServerMetrics::new(registry, ident.store));
     let kv = TikvService::new(handle.clone(), kv_config, metrics, logger.clone());
     let router = Server::builder()
-        .tcp_nodelay(true)
         .add_service(kv.into_server())
         .add_service(health::service(handle.clone()))
         .add_service(transport.service());
-    runtime.serve("grpc", router.serve_with_incoming(TcpListenerStream::new(main.listener)), &logger);
+    runtime.serve("grpc", router.serve_with_incoming(connections(main.listener)), &logger);
     let shown = serde_json::to_value(config).expect("a configuration is plain data");
     let source: Arc<dyn StatusSource> =
         Arc::new(StoreStatus::new(handle.clone(), registry.clone(), shown, env!("CARGO_PKG_VERSION"), started));
