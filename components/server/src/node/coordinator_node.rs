@@ -71,6 +71,11 @@ impl CoordinatorNode {
         &self.status_address
     }
 
+    /// Why it cannot go on, if it cannot.
+    pub fn failure(&self) -> Option<String> {
+        self.failed.borrow().clone()
+    }
+
     /// Blocks until the process is asked to end, or the coordinator cannot go on.
     ///
     /// # Errors
