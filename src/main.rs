@@ -1,3 +1,11 @@
-//! The `raftyard` binary.
+//! The `raftyard` binary: a store, a coordinator, or a whole cluster to play with. [`cli`] is where to begin.
 
-fn main() {}
+mod cli;
+mod commands;
+mod playground;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,64 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{coordinator, server};
+use crate::playground;
+
+/// A multi-raft sharded storage engine that speaks TiKV's protocol.
+#[derive(Debug, Parser)]
+#[command(name = "raftyard", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a store.
+    Server(server::ServerArgs),
+    /// Run a coordinator: the placement driver that stores and clients ask.
+    Coordinator(coordinator::CoordinatorArgs),
+    /// Run a coordinator and stores in this process, and a prompt to play with them.
+    Playground(playground::PlaygroundArgs),
+}
+
+/// Does what the command line asks for. Whatever goes wrong is told in one line on standard error.
+pub fn run() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Server(args) => server::run(&args),
+        Command::Coordinator(args) => coordinator::run(&args),
+        Command::Playground(args) => playground::run(&args).map_err(Into::into),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("raftyard: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn playground_takes_its_flags_within_bounds() {
+        let parse = |words: &[&str]| Cli::try_parse_from(["raftyard", "playground"].iter().chain(words));
+        assert!(parse(&["--stores", "5", "--regions", "64", "--load", "7", "--value-size", "9", "--exit"]).is_ok());
+        for words in [["--stores", "0"], ["--regions", "0"], ["--regions", "100000000"], ["--value-size", "999999999"]]
+        {
+            assert!(parse(&words).is_err(), "{words:?}");
+        }
+    }
+}
