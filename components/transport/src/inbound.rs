@@ -1,13 +1,11 @@
 //! The receiving half: the gRPC service that other stores open their streams to.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use parking_lot::Mutex;
 use proto::transport::store_transport_server::StoreTransport;
 use proto::transport::{Batch, Frame, Hello, Welcome, frame};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -15,6 +13,7 @@ use types::StoreId;
 
 use crate::collaborators::InstanceError;
 use crate::metrics::Open;
+use crate::session::{Session, Sessions};
 use crate::shared::Shared;
 use crate::wire;
 
@@ -48,6 +47,12 @@ impl Inbound {
         Ok(from)
     }
 
+    fn refuse(&self, remote: &str, refused: Refused) -> Status {
+        self.shared.metrics.count_refused(refused.label());
+        slog::warn!(self.shared.logger, "stream refused"; "remote" => remote, "cause" => %refused);
+        Status::from(refused)
+    }
+
     fn check(&self, hello: &Hello) -> Result<(), Refused> {
         let own = &self.shared.identity;
         if hello.version != wire::VERSION {
@@ -71,15 +76,11 @@ impl StoreTransport for Inbound {
     async fn exchange(&self, request: Request<Streaming<Frame>>) -> Result<Response<BoxStream<Welcome>>, Status> {
         let remote = request.remote_addr().map_or_else(|| "an unknown address".to_owned(), |addr| addr.to_string());
         let mut incoming = request.into_inner();
-        let from = self.shake_hands(&mut incoming).await.map_err(|refused| {
-            self.shared.metrics.count_refused(refused.label());
-            slog::warn!(self.shared.logger, "stream refused"; "remote" => &remote, "cause" => %refused);
-            Status::from(refused)
-        })?;
+        let from = self.shake_hands(&mut incoming).await.map_err(|refused| self.refuse(&remote, refused))?;
         slog::info!(self.shared.logger, "store connected"; "from_store" => from.0, "remote" => &remote);
         let own = &self.shared.identity;
         let welcome = Welcome { store_id: own.store.0, instance: own.instance.0 };
-        let session = self.sessions.begin(from);
+        let session = self.sessions.begin(from).ok_or_else(|| self.refuse(&remote, Refused::Crowded))?;
         let rest = take_frames(Arc::clone(&self.shared), from, incoming, session);
         let answers =
             stream::iter([Ok(welcome)]).chain(stream::once(rest).filter_map(|end| async { end.err().map(Err) }));
@@ -99,7 +100,7 @@ async fn take_frames(
     loop {
         let next = tokio::select! {
             next = incoming.message() => next,
-            _ = &mut session.replaced => return Err(Status::aborted("the store opened another stream")),
+            () = session.replaced() => return Err(Status::aborted("the store opened another stream")),
         };
         match next {
             Ok(Some(Frame { kind: Some(frame::Kind::Batch(batch)) })) => take_batch(&shared, from, batch),
@@ -130,7 +131,8 @@ fn take_batch(shared: &Shared, from: StoreId, batch: Batch) {
             }
             Err(error) => {
                 shared.metrics.count_refused(error.label());
-                slog::warn!(shared.logger, "message dropped"; "from_store" => from.0, "cause" => %error);
+                // Counted; whoever sends many of them must not fill the log.
+                slog::debug!(shared.logger, "message dropped"; "from_store" => from.0, "cause" => %error);
             }
         }
     }
@@ -187,23 +189,4 @@ impl From<Refused> for Status {
             Refused::Instance(InstanceError::Unavailable { .. }) => Self::unavailable(text),
         }
     }
-}
-
-/// The one stream of each store that is listened to. A store that opens a new one gave the old one up, even if the old
-/// connection has not noticed yet.
-#[derive(Default)]
-struct Sessions(Mutex<BTreeMap<StoreId, oneshot::Sender<()>>>);
-
-impl Sessions {
-    /// Begins a store's session and ends the one before it.
-    fn begin(&self, from: StoreId) -> Session {
-        let (replace, replaced) = oneshot::channel();
-        // Dropping the old sender is what ends the old session.
-        self.0.lock().insert(from, replace);
-        Session { replaced }
-    }
-}
-
-struct Session {
-    replaced: oneshot::Receiver<()>,
 }

@@ -28,6 +28,7 @@ pub mod transport;
 mod inbound;
 mod link;
 mod queue;
+mod session;
 mod shared;
 mod wire;
 

@@ -159,10 +159,10 @@ impl Node {
         self.server = Some(server);
     }
 
-    /// Kills the server.
+    /// Kills the server; when this returns its sockets are closed.
     pub fn stop(&mut self) {
         if let Some(server) = self.server.take() {
-            server.shutdown_background();
+            tokio::task::block_in_place(|| server.shutdown_timeout(DEADLINE));
         }
     }
 
@@ -176,7 +176,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.stop();
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
     }
 }
 
