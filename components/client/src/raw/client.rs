@@ -65,8 +65,12 @@ impl RawClient {
         Self { column_family, ..self.clone() }
     }
 
+    /// The column family as requests name it: the default one by an empty name, which costs nothing.
     pub(crate) fn cf(&self) -> String {
-        self.column_family.name().to_owned()
+        match self.column_family {
+            ColumnFamily::Default => String::new(),
+            other => other.name().to_owned(),
+        }
     }
 
     /// The value of a key; `None` when it does not exist.

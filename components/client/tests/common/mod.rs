@@ -118,16 +118,19 @@ impl Server {
         Self { runtime: Some(runtime), address }
     }
 
+    /// Kills the server; when this returns its sockets are closed.
     pub fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            tokio::task::block_in_place(|| runtime.shutdown_timeout(DEADLINE));
         }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.kill();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
