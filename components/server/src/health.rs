@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{self, BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt};
 use proto::grpc::health::v1::health_check_response::ServingStatus;
 use proto::grpc::health::v1::health_server::{Health, HealthServer};
@@ -15,7 +16,7 @@ use tonic::{Request, Response, Status};
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Whether the process serves at this moment.
-type Probe = dyn Fn() -> bool + Send + Sync;
+type Probe = dyn Fn() -> BoxFuture<'static, bool> + Send + Sync;
 
 /// Tells whether the services of a process serve.
 #[derive(Clone)]
@@ -32,6 +33,14 @@ pub fn service(store: StoreHandle) -> HealthServer<HealthService> {
 impl HealthService {
     /// The health of these services, and of the process as a whole (the empty name), as `serves` finds it.
     pub fn new(services: &'static [&'static str], serves: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self::asking(services, move || future::ready(serves()).boxed())
+    }
+
+    /// The same for what has to be asked before it is known.
+    pub fn asking(
+        services: &'static [&'static str],
+        serves: impl Fn() -> BoxFuture<'static, bool> + Send + Sync + 'static,
+    ) -> Self {
         Self { services, serves: Arc::new(serves) }
     }
 
@@ -44,10 +53,10 @@ impl HealthService {
         service.is_empty() || self.services.contains(&service)
     }
 
-    fn status(&self, service: &str) -> ServingStatus {
+    async fn status(&self, service: &str) -> ServingStatus {
         if !self.knows(service) {
             ServingStatus::ServiceUnknown
-        } else if (self.serves)() {
+        } else if (self.serves)().await {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
@@ -67,7 +76,7 @@ impl Health for HealthService {
             let known = self.services;
             return Err(Status::not_found(format!("service {service:?} is not known: ask for one of {known:?}")));
         }
-        Ok(Response::new(response(self.status(service))))
+        Ok(Response::new(response(self.status(service).await)))
     }
 
     /// The state now, and each time that it changes.
@@ -79,10 +88,10 @@ impl Health for HealthService {
         let changes = stream::unfold((self.clone(), None), move |(health, last)| {
             let service = service.clone();
             async move {
-                let mut status = health.status(&service);
+                let mut status = health.status(&service).await;
                 while Some(status) == last {
                     tokio::time::sleep(LOOK_INTERVAL).await;
-                    status = health.status(&service);
+                    status = health.status(&service).await;
                 }
                 Some((Ok(response(status)), (health, Some(status))))
             }

@@ -178,3 +178,49 @@ pub(super) fn gc_barrier(service: &Bytes, point: ServiceSafePoint, unix_ms: u64)
     let barrier_id = String::from_utf8_lossy(service).into_owned();
     Some(pdpb::GcBarrierInfo { barrier_id, barrier_ts: point.safe_point, ttl_seconds })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn heartbeat(start_key: Bytes) -> pdpb::RegionHeartbeatRequest {
+        let peer = metapb::Peer { id: 8, store_id: 1, ..Default::default() };
+        let region_epoch = Some(metapb::RegionEpoch { conf_ver: 1, version: 1 });
+        let region = metapb::Region { id: 7, start_key, region_epoch, peers: vec![peer], ..Default::default() };
+        pdpb::RegionHeartbeatRequest { region: Some(region), leader: Some(peer), term: 6, ..Default::default() }
+    }
+
+    /// Else each route would keep the heartbeat, and all that came with it, in memory.
+    #[test]
+    fn a_report_keeps_nothing_of_its_message() {
+        let message = Bytes::from(vec![b'k'; 1 << 20]);
+        let report = region_report(heartbeat(message.slice(..2))).unwrap();
+        assert_eq!(&report.descriptor.range.start[..], b"kk");
+        assert!(message.is_unique());
+    }
+
+    #[test]
+    fn a_report_without_its_parts_is_refused() {
+        let whole = heartbeat(Bytes::new());
+        let without_region = pdpb::RegionHeartbeatRequest { region: None, ..whole.clone() };
+        let without_leader = pdpb::RegionHeartbeatRequest { leader: None, ..whole.clone() };
+        let down = pdpb::PeerStats { peer: None, down_seconds: 1 };
+        let without_peer = pdpb::RegionHeartbeatRequest { down_peers: vec![down], ..whole.clone() };
+        for message in [without_region, without_leader, without_peer] {
+            assert!(matches!(region_report(message), Err(ConvertError::Missing { .. })));
+        }
+        assert!(region_report(whole).is_ok());
+    }
+
+    #[test]
+    fn a_lapsed_barrier_is_no_barrier() {
+        let barrier = |expires_unix_ms, unix_ms| {
+            let point = ServiceSafePoint { safe_point: 5, expires_unix_ms };
+            gc_barrier(&Bytes::from_static(b"backup"), point, unix_ms).map(|barrier| barrier.ttl_seconds)
+        };
+        assert_eq!(barrier(2000, 2000), None);
+        assert_eq!(barrier(2001, 2000), Some(1));
+        assert_eq!(barrier(u64::MAX, u64::MAX), Some(i64::MAX));
+    }
+}

@@ -22,7 +22,6 @@ mod compat;
 mod convert;
 mod driver;
 mod exchange;
-mod health;
 mod heartbeat;
 mod layout;
 mod member;

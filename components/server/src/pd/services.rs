@@ -3,19 +3,20 @@
 use std::time::Duration;
 
 use coordinator::{Coordinator, CoordinatorError, Surroundings};
+use futures::FutureExt;
 use proto::coordinator::coordinator_server::CoordinatorServer;
 use proto::etcdserverpb::cluster_server::ClusterServer;
 use proto::etcdserverpb::kv_server::KvServer;
-use proto::grpc::health::v1::health_server::HealthServer;
 use proto::keyspacepb::keyspace_server::KeyspaceServer;
 use proto::meta_storagepb::meta_storage_server::MetaStorageServer;
 use proto::pdpb::pd_server::PdServer;
 use tonic::service::Routes;
 
+use crate::health::HealthService;
+
 use super::bridge::Bridge;
 use super::compat::{EtcdService, KeyspaceService, MetaStorageService};
 use super::driver::DriverService;
-use super::health::HealthService;
 use super::heartbeat::KEEPALIVE_INTERVAL;
 use super::layout::LayoutService;
 use super::member::Member;
@@ -58,7 +59,16 @@ impl PdServices {
             .add_service(MetaStorageServer::new(MetaStorageService(bridge())))
             .add_service(KvServer::new(EtcdService(bridge())))
             .add_service(ClusterServer::new(EtcdService(bridge())))
-            .add_service(HealthServer::new(HealthService(bridge())))
+            .add_service(self.health().into_server())
+    }
+
+    /// Healthy is a coordinator that leads.
+    fn health(&self) -> HealthService {
+        let bridge = self.bridge.clone();
+        HealthService::asking(&["pdpb.PD"], move || {
+            let bridge = bridge.clone();
+            async move { bridge.cluster().await.is_ok() }.boxed()
+        })
     }
 
     /// The way to give orders to stores.

@@ -65,8 +65,13 @@ async fn healthy_is_who_leads() {
     assert_eq!(check(&mut client, "").await, Ok(ServingStatus::Serving));
     assert_eq!(check(&mut client, "pdpb.PD").await, Ok(ServingStatus::Serving));
     assert_eq!(check(&mut client, "other").await, Err(Code::NotFound));
+    let watch = soon(client.watch(HealthCheckRequest::default())).await.unwrap();
+    let mut watch = watch.into_inner();
+    let mut next = async || soon(watch.message()).await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
     port.depose();
     assert_eq!(check(&mut client, "").await, Ok(ServingStatus::NotServing));
+    assert_eq!(next().await, ServingStatus::NotServing);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,3 +128,40 @@ async fn the_cluster_says_how_many_replicas_it_keeps() {
     let answer = soon(port.client().await.get_cluster_config(request)).await.unwrap().into_inner();
     assert_eq!(answer.cluster, Some(metapb::Cluster { id: CLUSTER, max_peer_count: 3 }));
 }
+
+/// A change that is under way goes on without who asked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_leaves_nothing_behind() {
+    let port = Port::laid_out().await;
+    let mut client = port.client().await;
+    port.journal.hold();
+    let moved = metapb::Store { address: "127.0.0.1:5".to_owned(), ..store(1) };
+    let mut other = port.client().await;
+    let asked = tokio::spawn(async move { drop(put_store(&mut other, moved).await) });
+    crate::common::eventually(|| port.journal.held() == 1).await;
+    asked.abort();
+    drop(asked.await);
+    port.journal.release();
+    let answer = soon(client.get_store(GetStoreRequest { header: header(), store_id: 1 })).await.unwrap().into_inner();
+    assert_eq!(answer.store.unwrap().address, "127.0.0.1:5");
+    let in_flight = r#"raftyard_pd_request_in_flight{type="store"} 0"#;
+    crate::common::eventually(|| port.registry.gather_text().contains(in_flight)).await;
+}
+
+/// A write that fails is said to have failed, and nothing of it is seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_fate_is_unknown_fails_the_call() {
+    let port = Port::laid_out().await;
+    let mut client = port.client().await;
+    port.journal.hold();
+    let request = PutStoreRequest {
+        header: header(),
+        store: Some(metapb::Store { address: "127.0.0.1:5".to_owned(), ..store(1) }),
+    };
+    let asked = tokio::spawn(async move { client.put_store(request).await });
+    crate::common::eventually(|| port.journal.held() == 1).await;
+    port.journal.lose();
+    let status = soon(asked).await.unwrap().unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert!(status.message().contains("outcome unknown"), "{status}");
+}
