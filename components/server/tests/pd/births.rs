@@ -53,19 +53,25 @@ async fn a_disk_that_confirmed_never_gets_a_layout_again() {
 async fn other_disks_stores_and_clusters_are_refused() {
     let port = Port::laid_out().await;
     let mut births = port.births().await;
-    for (request, code) in [
-        (GetLayoutRequest { instance: 99, ..get_layout(1) }, Code::FailedPrecondition),
-        (GetLayoutRequest { cluster_id: CLUSTER + 1, ..get_layout(1) }, Code::FailedPrecondition),
-        (GetLayoutRequest { instance: 0, ..get_layout(1) }, Code::InvalidArgument),
-        (get_layout(9), Code::NotFound),
+    for (request, code, why) in [
+        (GetLayoutRequest { instance: 99, ..get_layout(1) }, Code::FailedPrecondition, "this is instance 99"),
+        (GetLayoutRequest { cluster_id: CLUSTER + 1, ..get_layout(1) }, Code::FailedPrecondition, "for cluster 8"),
+        (GetLayoutRequest { instance: 0, ..get_layout(1) }, Code::InvalidArgument, "must not be 0"),
+        (get_layout(9), Code::NotFound, "store 9 is unknown"),
     ] {
         let confirm = ConfirmBootstrapRequest {
             cluster_id: request.cluster_id,
             store_id: request.store_id,
             instance: request.instance,
         };
-        assert_eq!(soon(births.get_layout(request)).await.unwrap_err().code(), code, "{request:?}");
-        assert_eq!(soon(births.confirm_bootstrap(confirm)).await.unwrap_err().code(), code, "{request:?}");
+        let refusals = [
+            soon(births.get_layout(request)).await.unwrap_err(),
+            soon(births.confirm_bootstrap(confirm)).await.unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.code(), code, "{request:?}");
+            assert!(refusal.message().contains(why), "{request:?}: {refusal}");
+        }
     }
     port.depose();
     assert_eq!(soon(births.get_layout(get_layout(1))).await.unwrap_err().code(), Code::Unavailable);
