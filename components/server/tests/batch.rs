@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use engine::memory::{Fault, FaultPoint};
+use engine::memory::FaultPoint;
 use futures::StreamExt;
 use proto::kvrpcpb::*;
 use proto::tikvpb::batch_commands_request::Request;
@@ -176,20 +176,12 @@ async fn a_slow_read_holds_nobody_up() {
     let mut stream = Stream::open(&store).await;
     stream.send(vec![(0, put(&store, "k", "v"))]).await;
     stream.answers(1).await;
-    let (stalled, stall) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let hook = move || {
-        stalled.send(()).unwrap();
-        // The test ends the stall by dropping its end.
-        let _ = released.recv();
-    };
-    store.disk.inject(FaultPoint::StateRead, 1, Fault::Stall(Box::new(hook)));
+    let (stall, release) = store.stall(FaultPoint::StateRead);
     let scan = RawScanRequest { context: store.context("k"), limit: 1000, ..Default::default() };
     stream.send(vec![(1, Some(Command::RawScan(scan)))]).await;
-    let entered = tokio::task::spawn_blocking(move || stall.recv().unwrap());
     // The stream works only while its answers are asked for.
     tokio::select! {
-        entered = entered => entered.unwrap(),
+        () = stall => {}
         answer = stream.next() => panic!("the scan stands still: {answer:?}"),
     }
     stream.send(vec![(2, get(&store, "k"))]).await;

@@ -159,6 +159,9 @@ async fn oversized_reads_are_refused_and_never_cut() {
     let keys = vec![b("k"); MAX_BATCH_OPERATIONS + 1];
     let request = RawBatchGetRequest { context: context.clone(), keys, ..Default::default() };
     assert_eq!(kind(&client.raw_batch_get(request).await.unwrap().into_inner().region_error), "message");
+    let key = bytes::Bytes::from(vec![b'k'; MAX_KEY_BYTES + 1]);
+    let request = RawGetRequest { context: context.clone(), key, ..Default::default() };
+    assert!(client.raw_get(request).await.unwrap().into_inner().error.contains("longer than the limit"));
     let ranges = vec![KeyRange::default(); MAX_BATCH_OPERATIONS + 1];
     let request = RawBatchScanRequest { context, ranges, each_limit: 1, ..Default::default() };
     assert_eq!(kind(&client.raw_batch_scan(request).await.unwrap().into_inner().region_error), "message");
@@ -176,7 +179,7 @@ async fn an_unknown_outcome_is_no_region_error() {
     assert_eq!((kind(&response.region_error), response.succeed), ("none", false));
 }
 
-/// What a failed store has not begun may go elsewhere.
+/// What a failed store has not begun may go elsewhere. Busy it is not: tikv-client would give up.
 #[tokio::test]
 async fn a_failed_store_takes_nothing() {
     let store = TestStore::start(&[]).await;
@@ -185,7 +188,40 @@ async fn a_failed_store_takes_nothing() {
     let request = |for_cas| RawPutRequest { context: store.context("k"), for_cas, ..Default::default() };
     assert!(client.raw_put(request(true)).await.unwrap().into_inner().error.contains("outcome unknown"));
     let response = client.raw_put(request(true)).await.unwrap().into_inner();
-    assert_eq!((kind(&response.region_error), response.error.as_str()), ("server_is_busy", ""));
+    assert_eq!((kind(&response.region_error), response.error.as_str()), ("not_leader", ""));
+    let request = RawGetRequest { context: store.context("k"), ..Default::default() };
+    let response = client.raw_get(request).await.unwrap().into_inner();
+    assert_eq!((kind(&response.region_error), response.error.as_str()), ("not_leader", ""));
+}
+
+#[tokio::test]
+async fn a_stopped_store_sends_its_clients_away() {
+    let mut store = TestStore::start(&[]).await;
+    let mut client = store.client().await;
+    store.stop();
+    let request = RawPutRequest { context: store.context("k"), ..Default::default() };
+    assert_eq!(kind(&client.raw_put(request).await.unwrap().into_inner().region_error), "not_leader");
+}
+
+/// A read has no effect: one that nobody answered may go elsewhere too.
+#[tokio::test]
+async fn a_read_that_is_cut_off_is_no_final_error() {
+    let store = TestStore::start(&[]).await;
+    let client = store.client().await;
+    let (stall, release) = store.stall(FaultPoint::LogSync);
+    store.disk.inject(FaultPoint::LogSync, 1, Fault::Io);
+    let put = RawPutRequest { context: store.context("k"), ..Default::default() };
+    let mut writer = client.clone();
+    let written = tokio::spawn(async move { writer.raw_put(put).await.unwrap().into_inner() });
+    stall.await;
+    let get = RawGetRequest { context: store.context("k"), ..Default::default() };
+    let mut reader = client.clone();
+    let read = tokio::spawn(async move { reader.raw_get(get).await.unwrap().into_inner() });
+    store.until_shown(r#"raftyard_grpc_msg_in_flight{type="raw_get",store="3"} 1"#).await;
+    drop(release);
+    assert!(written.await.unwrap().error.contains("outcome unknown"));
+    let read = read.await.unwrap();
+    assert_eq!((kind(&read.region_error), read.error.as_str()), ("not_leader", ""));
 }
 
 #[tokio::test]
@@ -220,21 +256,14 @@ async fn a_swap_whose_deadline_has_passed_is_dropped() {
 async fn beyond_its_bound_a_store_is_busy() {
     let store = TestStore::with_config(&[], KvConfig { max_requests: 2, ..KvConfig::default() }).await;
     let client = store.client().await;
-    let (stalled, stall) = std::sync::mpsc::channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let hook = move || {
-        stalled.send(()).unwrap();
-        // The test ends the stall by dropping its end.
-        let _ = released.recv();
-    };
-    store.disk.inject(FaultPoint::LogSync, 1, Fault::Stall(Box::new(hook)));
+    let (stall, release) = store.stall(FaultPoint::LogSync);
     let put = |key: &str| {
         let request = RawPutRequest { context: store.context("k"), key: b(key), ..Default::default() };
         let mut client = client.clone();
         async move { client.raw_put(request).await.unwrap().into_inner() }
     };
     let first = tokio::spawn(put("1"));
-    tokio::task::spawn_blocking(move || stall.recv().unwrap()).await.unwrap();
+    stall.await;
     // One waits for the disk. Of the next two, one finds room; whichever it is, the other is refused at once.
     let (mut second, mut third) = (tokio::spawn(put("2")), tokio::spawn(put("3")));
     let refused = tokio::select! {

@@ -275,3 +275,6 @@ async fn delayed(request: BatchCommandsEmptyRequest) -> Reply {
     }
     Reply::Empty(BatchCommandsEmptyResponse { test_id: request.test_id })
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use proto::convert::Refusal;
 use slog::{Logger, error};
 use store::{StoreHandle, StoreState};
 use tokio::sync::Semaphore;
-use types::{ClusterId, RequestError, RequestHeader, Responder, StoreId};
+use types::{ClusterId, RegionId, RequestError, RequestHeader, Responder, StoreId};
 
 use super::KvConfig;
 use super::admission::{Admission, Ticket};
@@ -81,7 +81,7 @@ impl Evaluator {
                 let responder = Responder::new(move |result: types::WriteResult| {
                     let response = match result {
                         Ok(output) => answer(output),
-                        Err(error) => asked.refuse(&error),
+                        Err(error) => asked.refuse(&asked.evaluator.send_away(header.region_id, error)),
                     };
                     drop(ticket);
                     deliver(Answer::Ready(wrap(response)));
@@ -93,7 +93,14 @@ impl Evaluator {
             Plan::Long(read) => (read, true),
         };
         let responder = Responder::new(move |snapshot: Result<engine::RegionSnapshot, RequestError>| match snapshot {
-            Err(error) => deliver(Answer::Ready(wrap(asked.refuse(&error)))),
+            Err(error) => {
+                let error = match error {
+                    // A read that nobody answered had no effect: another store may answer it.
+                    RequestError::Undetermined { .. } => not_here(header.region_id),
+                    other => asked.evaluator.send_away(header.region_id, other),
+                };
+                deliver(Answer::Ready(wrap(asked.refuse(&error))));
+            }
             Ok(snapshot) => {
                 let rest: Rest<T> = Box::new(move || {
                     let response = read(&snapshot).unwrap_or_else(|error| asked.read_failed(error));
@@ -112,6 +119,15 @@ impl Evaluator {
         let ticket = self.admission.admit(request.write_bytes())?;
         let plan = request.plan(&Target { header: &header, store: &self.store })?;
         Ok((header, plan, ticket))
+    }
+
+    /// A store that stops or has failed is not busy, which some clients take for final: others lead its regions soon.
+    fn send_away(&self, region: RegionId, error: RequestError) -> RequestError {
+        let takes_requests = matches!(self.store.state(), StoreState::Starting | StoreState::Serving);
+        match error {
+            RequestError::ServerIsBusy { .. } if !takes_requests => not_here(region),
+            other => other,
+        }
     }
 
     /// Does what is left of a long read on a thread of its own, when one of those set apart for such reads is free.
@@ -139,6 +155,11 @@ impl Evaluator {
     pub(super) fn store_id(&self) -> StoreId {
         self.store_id
     }
+}
+
+/// Sends a client elsewhere, without a hint: nobody knows where to.
+fn not_here(region: RegionId) -> RequestError {
+    RequestError::NotLeader { region, leader: None }
 }
 
 /// A request that is not answered yet, as the metrics count it.

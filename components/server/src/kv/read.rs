@@ -8,7 +8,7 @@ use proto::kvrpcpb::{
     RawGetKeyTtlRequest, RawGetKeyTtlResponse, RawGetRequest, RawGetResponse,
 };
 use types::RequestError;
-use types::limits::MAX_BATCH_OPERATIONS;
+use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES};
 
 use super::plan::{Plan, RawRequest, ReadError, Target, column_family, invalid};
 use super::scan::Room;
@@ -23,6 +23,7 @@ impl RawRequest for RawGetRequest {
 
     fn plan(self, _: &Target<'_>) -> Result<Plan<RawGetResponse>, RequestError> {
         let family = Family::from(column_family(&self.cf)?);
+        check_key(&self.key)?;
         Ok(Plan::read(1, move |snapshot| {
             let value = get(snapshot, family, &self.key)?;
             let not_found = value.is_none();
@@ -46,6 +47,7 @@ impl RawRequest for RawBatchGetRequest {
             let keys = self.keys.len();
             return Err(invalid(format!("{keys} keys are more than the limit of {MAX_BATCH_OPERATIONS}: split them")));
         }
+        self.keys.iter().try_for_each(check_key)?;
         Ok(Plan::read(self.keys.len(), move |snapshot| {
             let (mut pairs, mut room) = (Vec::new(), Room::default());
             for key in self.keys {
@@ -57,6 +59,14 @@ impl RawRequest for RawBatchGetRequest {
             Ok(RawBatchGetResponse { pairs, ..RawBatchGetResponse::default() })
         }))
     }
+}
+
+/// No such key can have been written, and an answer that repeats it would be larger than the request.
+fn check_key(key: &Bytes) -> Result<(), RequestError> {
+    if key.len() > MAX_KEY_BYTES {
+        return Err(invalid(format!("a key of {} bytes is longer than the limit of {MAX_KEY_BYTES}", key.len())));
+    }
+    Ok(())
 }
 
 /// A snapshot shows the whole store: a key outside of the region is somebody else's to answer for.

@@ -45,6 +45,11 @@ impl TikvService {
         InterceptedService::new(server, deadline::note)
     }
 
+    /// A stream of answers to the requests of `inbound`.
+    pub(super) fn open_stream<S>(&self, inbound: S) -> BatchStream<S> {
+        BatchStream::new(Arc::clone(&self.evaluator), self.health.clone(), inbound)
+    }
+
     async fn serve<C: RawRequest>(&self, request: Request<C>) -> Result<Response<C::Response>, Status> {
         deadline::check(request.extensions())?;
         let (sender, receiver) = oneshot::channel();
@@ -115,8 +120,7 @@ macro_rules! tikv {
                 &self,
                 request: Request<Streaming<BatchCommandsRequest>>,
             ) -> Result<Response<BoxStream<BatchCommandsResponse>>, Status> {
-                let stream = BatchStream::new(Arc::clone(&self.evaluator), self.health.clone(), request.into_inner());
-                Ok(Response::new(Box::pin(stream)))
+                Ok(Response::new(Box::pin(self.open_stream(request.into_inner()))))
             }
         }
     };

@@ -20,7 +20,7 @@ pub(super) fn refuse(command: &Command) -> Option<Reply> {
     let abort = || KeyError { abort: UNSUPPORTED.to_owned(), ..KeyError::default() };
     macro_rules! error {
         ($variant:ident, $response:ident) => {
-            Reply::$variant($response { error: Some(abort()), ..$response::default() })
+            Reply::$variant($response { error: Some(Box::new(abort())), ..$response::default() })
         };
     }
     macro_rules! errors {

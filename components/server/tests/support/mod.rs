@@ -3,12 +3,12 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use engine::StoreIdent;
-use engine::memory::MemDisk;
+use engine::memory::{Fault, FaultPoint, MemDisk};
 use observe::{Registry, ServerMetrics, StoreMetrics};
 use proto::grpc::health::v1::health_client::HealthClient;
 use proto::kvrpcpb::Context;
@@ -125,6 +125,30 @@ impl TestStore {
             peer: Some(metapb::Peer::from(region.peers[0])),
             ..Context::default()
         })
+    }
+
+    /// Makes the next call that reaches a point of the disk stand still until the sender is dropped. The future ends
+    /// when it does.
+    pub fn stall(&self, point: FaultPoint) -> (impl Future<Output = ()>, mpsc::Sender<()>) {
+        let (stalled, stall) = oneshot::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let hook = move || {
+            stalled.send(()).unwrap();
+            // The test ends the stall by dropping its end.
+            let _ = released.recv();
+        };
+        self.disk.inject(point, 1, Fault::Stall(Box::new(hook)));
+        (async { stall.await.unwrap() }, release)
+    }
+
+    /// Waits until the metrics have this line.
+    pub async fn until_shown(&self, line: &str) {
+        let shown = async {
+            while !self.registry.gather_text().lines().any(|found| found == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, shown).await.unwrap_or_else(|_| panic!("{line} does not come"));
     }
 
     /// Stops the store and lets its services go on.
