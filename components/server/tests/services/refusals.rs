@@ -1,15 +1,11 @@
 //! What is refused, and how it is said: the checks of a request's header in their order, the fixed limits, and outcomes
 //! that nobody knows.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{TestStore, b, kind};
 use engine::memory::{Fault, FaultPoint};
 use proto::kvrpcpb::*;
 use proto::metapb;
 use server::kv::KvConfig;
-use support::{TestStore, b, kind};
 use tonic::Code;
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
@@ -32,10 +28,10 @@ async fn each_part_of_the_header_is_checked() {
     let term = store.handle.regions()[0].term.0;
     let peer = |store_id, id| Some(metapb::Peer { store_id, id, ..Default::default() });
     let epoch = |conf_ver, version| Some(metapb::RegionEpoch { conf_ver, version });
-    let (own, id) = (support::STORE, store.regions[0].peers[0].id.0);
+    let (own, id) = (crate::support::STORE, store.regions[0].peers[0].id.0);
     let cases = [
         ("none", good.clone()),
-        ("none", Context { cluster_id: support::CLUSTER, ..good.clone() }),
+        ("none", Context { cluster_id: crate::support::CLUSTER, ..good.clone() }),
         ("none", Context { peer: None, ..good.clone() }),
         ("none", Context { term, ..good.clone() }),
         ("none", Context { term: term - 1, ..good.clone() }),
@@ -67,7 +63,7 @@ async fn the_first_thing_that_is_wrong_is_said() {
     context.term = term - 2;
     context.region_epoch = None;
     assert_eq!(ask(&store, "z", context.clone()).await, "stale_command");
-    context.peer = Some(metapb::Peer { store_id: support::STORE, id: 1, ..Default::default() });
+    context.peer = Some(metapb::Peer { store_id: crate::support::STORE, id: 1, ..Default::default() });
     assert_eq!(ask(&store, "z", context.clone()).await, "mismatch_peer_id");
     context.region_id = 5;
     assert_eq!(ask(&store, "z", context.clone()).await, "region_not_found");

@@ -1,15 +1,11 @@
 //! Every path of the status server, over a socket.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::support::{TestStore, b};
 use proto::kvrpcpb::RawPutRequest;
 use serde_json::{Value, json};
-use support::{TestStore, b};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -1,15 +1,11 @@
 //! Health checks, over a socket.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{PATIENCE, TestStore};
 use engine::memory::{Fault, FaultPoint};
 use futures::StreamExt;
 use proto::grpc::health::v1::HealthCheckRequest;
 use proto::grpc::health::v1::health_check_response::ServingStatus;
 use proto::kvrpcpb::RawPutRequest;
-use support::{PATIENCE, TestStore};
 use tonic::Code;
 
 fn request(service: &str) -> HealthCheckRequest {

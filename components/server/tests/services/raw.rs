@@ -1,12 +1,8 @@
 //! Every raw call, over a socket.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{TestStore, b, kind};
 use proto::kvrpcpb::*;
 use proto::tikvpb::tikv_client::TikvClient;
-use support::{TestStore, b, kind};
 use tonic::transport::Channel;
 
 type Client = TikvClient<Channel>;
@@ -353,6 +349,6 @@ async fn health_feedback_names_the_store_and_grows() {
         response.health_feedback.unwrap()
     };
     let (first, second) = (feedback().await, feedback().await);
-    assert_eq!((first.store_id, first.slow_score), (support::STORE, 1));
+    assert_eq!((first.store_id, first.slow_score), (crate::support::STORE, 1));
     assert!(second.feedback_seq_no > first.feedback_seq_no);
 }

@@ -1,12 +1,8 @@
 //! What nobody in his right mind sends: garbage at the port, broken frames, broken protobuf.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
+use crate::support::{PATIENCE, TestStore, b};
 use prost::Message;
 use proto::kvrpcpb::{RawGetRequest, RawPutRequest, RawPutResponse};
-use support::{PATIENCE, TestStore, b};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use types::seed::Rng;

@@ -1,7 +1,5 @@
 //! A store of one member on threads, with its services on a loopback port. Its engines are in memory.
 
-#![allow(dead_code, clippy::unwrap_used)]
-
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;

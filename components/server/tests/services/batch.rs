@@ -1,11 +1,8 @@
 //! The `BatchCommands` stream, over a socket.
 
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{PATIENCE, TestStore, b, kind};
 use engine::memory::FaultPoint;
 use futures::StreamExt;
 use proto::kvrpcpb::*;
@@ -15,7 +12,6 @@ use proto::tikvpb::batch_commands_response::response::Cmd as Reply;
 use proto::tikvpb::{
     BatchCommandsEmptyRequest, BatchCommandsEmptyResponse, BatchCommandsRequest, BatchCommandsResponse,
 };
-use support::{PATIENCE, TestStore, b, kind};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
