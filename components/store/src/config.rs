@@ -29,8 +29,6 @@ pub struct StoreConfig {
     pub max_unflushed_log_bytes: u64,
     /// Age of the oldest unflushed round at which a flush is forced.
     pub max_unflushed_age: Duration,
-    /// How long a fence waits for others to share its flush (D4).
-    pub fence_delay: Duration,
     /// How long a stopping store tries to hand its leaders over.
     pub stop_timeout: Duration,
 }
@@ -49,7 +47,6 @@ impl Default for StoreConfig {
             upkeep_interval: Duration::from_secs(1),
             max_unflushed_log_bytes: 512 << 20,
             max_unflushed_age: Duration::from_secs(600),
-            fence_delay: Duration::from_millis(100),
             stop_timeout: Duration::from_secs(5),
         }
     }

@@ -1,10 +1,12 @@
 //! Writing the log: in the poller itself, or on a thread of its own that merges the rounds of several pollers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use engine::{Durability, LogBatch, LogOp};
 use region::{Input, Persist};
+use slog::warn;
 use types::{Generation, ReadyNumber, RegionId};
 
 use crate::error::StoreError;
@@ -13,6 +15,9 @@ use crate::shared::Shared;
 
 /// Most rounds that wait for the log-writer thread; a poller waits for room behind them.
 pub(crate) const QUEUED_ROUNDS: usize = 16;
+
+/// A write of the log engine that takes longer is worth a line in the log: heartbeats wait behind it.
+const SLOW_WRITE: Duration = Duration::from_millis(200);
 
 /// A region's `Persist` that is durable now.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +88,12 @@ fn write_synced(shared: &Shared, persists: &mut Vec<Persist>) -> Result<Vec<Writ
     let (clock, metrics) = (&shared.around.clock, &shared.around.metrics);
     let started = clock.now();
     shared.engines.log.write(batch, Durability::Synced)?;
-    metrics.log_write_duration.observe(clock.now().since(started).as_secs_f64());
+    let took = clock.now().since(started);
+    metrics.log_write_duration.observe(took.as_secs_f64());
+    if took > SLOW_WRITE {
+        warn!(shared.around.logger, "the log engine stalled";
+            "took_ms" => took.as_millis() as u64, "regions" => written.len(), "bytes" => bytes);
+    }
     metrics.log_write_regions.observe(written.len() as f64);
     metrics.log_write_bytes.inc_by(bytes);
     Ok(written)
