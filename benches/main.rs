@@ -1,4 +1,5 @@
-//! The performance targets, measured: `make bench` runs all of them, `make bench ARGS="r1 r4"` those whose ids begin so.
+//! The performance targets, measured: `make bench` runs all of them, `make bench ARGS="r1 r4"` those whose ids begin so,
+//! and `make bench ARGS=r1-64-16` one part of one.
 //!
 //! Absolute figures do not travel between machines; ratios within one run do. Every target is measured on contenders
 //! that take turns (A B A B …), each turn on fresh directories; the result is the median of the rounds' ratios with the

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Sub;
+use std::path::Path;
 use std::time::Duration;
 
 /// CPU time since the process started.
@@ -15,9 +16,22 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// What was used up to now.
+    /// What this process used up to now.
     pub fn now() -> Self {
-        Self { total: process_time(), groups: thread_times() }
+        Self { total: process_time(), groups: thread_times(Path::new("/proc/self/task")) }
+    }
+
+    /// What other processes, named for what they are, and this one used up to now. Of the others, threads that have
+    /// ended are not counted.
+    pub fn with_others<'a>(others: impl Iterator<Item = (&'a str, u32)>) -> Self {
+        let mut sum = Self::now();
+        for (name, id) in others {
+            for (group, time) in thread_times(&Path::new("/proc").join(id.to_string()).join("task")) {
+                sum.total += time;
+                *sum.groups.entry(format!("{name}/{group}")).or_default() += time;
+            }
+        }
+        sum
     }
 }
 
@@ -47,9 +61,9 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs() as u32 * 1000)
 }
 
-fn thread_times() -> BTreeMap<String, Duration> {
+fn thread_times(tasks: &Path) -> BTreeMap<String, Duration> {
     let mut groups = BTreeMap::new();
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return groups };
+    let Ok(tasks) = fs::read_dir(tasks) else { return groups };
     for task in tasks.flatten() {
         let read = |name: &str| fs::read_to_string(task.path().join(name));
         // A thread may end while it is looked at.

@@ -12,7 +12,7 @@ use types::seed::Rng;
 
 use super::cpu::CpuTime;
 use super::options::Options;
-use super::sample::Sample;
+use super::sample::{EngineUse, Sample};
 use super::wait;
 use crate::sides::{Completion, Done, Side, Write, key};
 
@@ -20,7 +20,7 @@ use crate::sides::{Completion, Done, Side, Write, key};
 /// writers are measured.
 const THREADS: usize = 2;
 /// Only a hang takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Values that writers choose from. They do not compress.
 const VALUES: usize = 64;
 
@@ -37,13 +37,95 @@ pub struct Load {
     pub rate: Option<f64>,
 }
 
-/// What the threads of the writers share with the one that measures.
+/// What those who write share with the one who measures.
 #[derive(Default)]
-struct Window {
+pub struct Window {
     measuring: AtomicBool,
-    over: AtomicBool,
+    /// Nobody begins another write.
+    pub over: AtomicBool,
     writes: AtomicU64,
     failures: AtomicU64,
+}
+
+/// What was seen from outside while the window was open.
+pub struct Measured {
+    time: Duration,
+    cpu: CpuTime,
+    engines: EngineUse,
+}
+
+impl Window {
+    /// Waits until everything is warm, opens the window for as long as it is asked for, and tells everyone to end.
+    pub fn measure(
+        &self,
+        options: &Options,
+        engine_use: impl Fn() -> EngineUse,
+        cpu_time: impl Fn() -> CpuTime,
+    ) -> Measured {
+        wait::pause(options.warm_up);
+        let (engines, cpu, began) = (engine_use(), cpu_time(), Instant::now());
+        self.measuring.store(true, Ordering::SeqCst);
+        wait::pause(options.measured);
+        self.measuring.store(false, Ordering::SeqCst);
+        let (time, cpu) = (began.elapsed(), cpu_time() - cpu);
+        let engines = engine_use().since(engines);
+        self.over.store(true, Ordering::SeqCst);
+        Measured { time, cpu, engines }
+    }
+
+    /// Counts a write that has ended, if the window is open.
+    pub fn count(&self, acknowledged: bool, began: Instant, latency: &mut Histogram<u64>) {
+        if !self.measuring.load(Ordering::Relaxed) {
+            return;
+        }
+        if acknowledged {
+            self.writes.fetch_add(1, Ordering::Relaxed);
+            latency.saturating_record((began.elapsed().as_micros() as u64).max(1));
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Measured {
+    /// Everything about the turn.
+    ///
+    /// # Errors
+    /// When nothing was acknowledged.
+    pub fn sample(self, window: &Window, latency: Histogram<u64>) -> Result<Sample, String> {
+        let (writes, failures) = (window.writes.load(Ordering::SeqCst), window.failures.load(Ordering::SeqCst));
+        if writes == 0 {
+            return Err(format!("no write was acknowledged, {failures} failed"));
+        }
+        let Self { time, cpu, engines } = self;
+        Ok(Sample { writes, failures, time, latency, cpu, engines })
+    }
+}
+
+/// What is written: keys spread over all regions, values that do not compress.
+pub struct Keys {
+    regions: usize,
+    values: Vec<Bytes>,
+    rng: Rng,
+}
+
+impl Keys {
+    /// Keys that no other writer draws.
+    pub fn new(load: Load, writer: usize) -> Self {
+        let mut rng = Rng::new(writer as u64 + 1);
+        let values = (0..VALUES).map(|_| {
+            let words = (0..load.value_bytes.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes());
+            Bytes::from_iter(words).slice(..load.value_bytes)
+        });
+        Self { regions: load.regions, values: values.collect(), rng }
+    }
+
+    /// The next write.
+    pub fn next(&mut self) -> Write {
+        let region = self.rng.below(self.regions as u64) as usize;
+        let value = self.values[self.rng.below(VALUES as u64) as usize].clone();
+        Write { region, key: key(region, self.rng.next_u64()), value }
+    }
 }
 
 /// Puts the load on a side, and measures when it is warm.
@@ -66,15 +148,7 @@ pub fn run(side: &Arc<dyn Side>, load: Load, options: &Options) -> Result<Sample
     }
     drop(sender);
 
-    wait::pause(options.warm_up);
-    let (engines, cpu, began) = (side.engine_use(), CpuTime::now(), Instant::now());
-    window.measuring.store(true, Ordering::SeqCst);
-    wait::pause(options.measured);
-    window.measuring.store(false, Ordering::SeqCst);
-    let (time, cpu) = (began.elapsed(), CpuTime::now() - cpu);
-    let engines = side.engine_use().since(engines);
-    window.over.store(true, Ordering::SeqCst);
-
+    let measured = window.measure(options, || side.engine_use(), CpuTime::now);
     let mut latency = new_histogram();
     let mut ended = 0;
     for outcome in latencies {
@@ -84,14 +158,11 @@ pub fn run(side: &Arc<dyn Side>, load: Load, options: &Options) -> Result<Sample
     if ended < THREADS {
         return Err("a thread of the writers panicked".to_owned());
     }
-    let (writes, failures) = (window.writes.load(Ordering::SeqCst), window.failures.load(Ordering::SeqCst));
-    if writes == 0 {
-        return Err(format!("no write was acknowledged, {failures} failed"));
-    }
-    Ok(Sample { writes, failures, time, latency, cpu, engines })
+    measured.sample(&window, latency)
 }
 
-fn new_histogram() -> Histogram<u64> {
+/// A histogram of microseconds.
+pub fn new_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, PATIENCE.as_micros() as u64, 3).expect("the bounds are in order")
 }
 
@@ -105,23 +176,15 @@ struct Writers {
     idle: Vec<usize>,
     sender: Sender<Completion>,
     completions: Receiver<Completion>,
-    values: Vec<Bytes>,
-    rng: Rng,
+    keys: Keys,
     latency: Histogram<u64>,
 }
 
 impl Writers {
     fn new(side: Arc<dyn Side>, load: Load, window: Arc<Window>, thread: usize) -> Self {
         let share = (thread..load.writers).step_by(THREADS).count();
-        let mut rng = Rng::new(Instant::now().elapsed().as_nanos() as u64 ^ ((thread as u64 + 1) << 32));
-        let mut value = || (0..load.value_bytes.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
-        let values = (0..VALUES).map(|_| {
-            let bytes: Vec<u8> = value();
-            Bytes::from(bytes).slice(..load.value_bytes)
-        });
         let (sender, completions) = channel();
         Self {
-            values: values.collect(),
             side,
             load,
             window,
@@ -129,7 +192,7 @@ impl Writers {
             idle: (0..share).collect(),
             sender,
             completions,
-            rng,
+            keys: Keys::new(load, thread),
             latency: new_histogram(),
         }
     }
@@ -184,24 +247,13 @@ impl Writers {
 
     fn begin(&mut self, slot: usize, moment: Instant) {
         self.began[slot] = moment;
-        let region = self.rng.below(self.load.regions as u64) as usize;
-        let value = self.values[self.rng.below(VALUES as u64) as usize].clone();
-        let write = Write { region, key: key(region, self.rng.next_u64()), value };
+        let write = self.keys.next();
         self.side.write(write, Done { slot, sender: self.sender.clone() });
     }
 
     fn finish(&mut self, completion: Completion) {
         self.idle.push(completion.slot);
-        if !self.window.measuring.load(Ordering::Relaxed) {
-            return;
-        }
-        if completion.acknowledged {
-            self.window.writes.fetch_add(1, Ordering::Relaxed);
-            let micros = self.began[completion.slot].elapsed().as_micros() as u64;
-            self.latency.saturating_record(micros.max(1));
-        } else {
-            self.window.failures.fetch_add(1, Ordering::Relaxed);
-        }
+        self.window.count(completion.acknowledged, self.began[completion.slot], &mut self.latency);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What every target is measured with.
 
+pub mod clients;
 pub mod cpu;
 pub mod load;
 pub mod machine;

@@ -64,8 +64,14 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a target is to be measured.
+    /// Whether a target is to be measured, or a part of it.
     pub fn wants(&self, id: &str) -> bool {
+        let id = id.to_lowercase();
+        self.wants_part(&id) || self.wanted.iter().any(|wanted| wanted.starts_with(&id))
+    }
+
+    /// Whether a part of a target is to be measured, like `r1-64-16`.
+    pub fn wants_part(&self, id: &str) -> bool {
         self.wanted.is_empty() || self.wanted.iter().any(|wanted| id.to_lowercase().starts_with(wanted))
     }
 }

@@ -1,8 +1,11 @@
 //! Who is measured: stores that replicate, and the same work done by hand.
 
+pub mod children;
 pub mod cluster;
 pub mod disks;
+pub mod etcd;
 pub mod raw;
+pub mod service;
 
 use std::sync::mpsc::Sender;
 

@@ -2,6 +2,7 @@
 
 mod bytes_written;
 mod latency;
+mod protocol;
 mod regions;
 mod turns;
 mod writes;
@@ -30,4 +31,5 @@ pub const ALL: &[Target] = &[
     Target { id: "R4", what: "fsyncs for 1,000 writes; 1 to 1,000 active regions", measure: regions::fsyncs },
     Target { id: "R5", what: "tail latency at half of peak load", measure: latency::measure },
     Target { id: "R6", what: "throughput with more active regions", measure: regions::throughput },
+    Target { id: "R8", what: "writes over the network protocol against etcd", measure: protocol::measure },
 ];

@@ -14,7 +14,8 @@ const LOADS: [(usize, usize, f64); 4] = [(64, 16, 0.7), (256, 16, 0.7), (256, 10
 
 /// Measures both on every load.
 pub fn measure(options: &Options, report: &mut Report) -> Result<(), String> {
-    for (writers, regions, goal) in LOADS {
+    let wanted = |writers, regions| options.wants_part(&format!("R1-{writers}-{regions}"));
+    for (writers, regions, goal) in LOADS.into_iter().filter(|(writers, regions, _)| wanted(*writers, *regions)) {
         let load = Load { writers, regions, value_bytes: VALUE_BYTES, rate: None };
         println!(" {writers} writers on {regions} regions, {VALUE_BYTES} B values");
         let contenders = &mut [replicated("replicated", load, options), raw(load, options)];
