@@ -68,9 +68,12 @@ impl Evaluator {
         deliver: impl FnOnce(Answer<T>) + Send + 'static,
     ) -> Result<(), WrongCluster> {
         check_cluster(request.context(), self.cluster_id)?;
-        let asked = Asked::new(self, C::KIND);
-        let (header, plan, ticket) = match self.prepare(request) {
-            Ok(prepared) => prepared,
+        let mut asked = Asked::new(self, C::KIND);
+        let (header, plan) = match self.prepare(request) {
+            Ok((header, plan, ticket)) => {
+                asked.ticket = Some(ticket);
+                (header, plan)
+            }
             Err(error) => {
                 deliver(Answer::Ready(wrap(asked.refuse(&error))));
                 return Ok(());
@@ -80,10 +83,12 @@ impl Evaluator {
             Plan::Write(command, answer) => {
                 let responder = Responder::new(move |result: types::WriteResult| {
                     let response = match result {
-                        Ok(output) => answer(output),
-                        Err(error) => asked.refuse(&asked.evaluator.send_away(header.region_id, error)),
+                        Ok(output) => asked.served(answer(output)),
+                        Err(error) => {
+                            let error = asked.evaluator.send_away(header.region_id, error);
+                            asked.refuse(&error)
+                        }
                     };
-                    drop(ticket);
                     deliver(Answer::Ready(wrap(response)));
                 });
                 self.store.write(header, command, responder);
@@ -103,9 +108,10 @@ impl Evaluator {
             }
             Ok(snapshot) => {
                 let rest: Rest<T> = Box::new(move || {
-                    let response = read(&snapshot).unwrap_or_else(|error| asked.read_failed(error));
-                    drop(ticket);
-                    wrap(response)
+                    wrap(match read(&snapshot) {
+                        Ok(response) => asked.served(response),
+                        Err(error) => asked.read_failed(error),
+                    })
                 });
                 deliver(if long { Answer::Long(rest) } else { Answer::Quick(rest) });
             }
@@ -162,21 +168,28 @@ fn not_here(region: RegionId) -> RequestError {
     RequestError::NotLeader { region, leader: None }
 }
 
-/// A request that is not answered yet, as the metrics count it.
+/// A request that is not answered yet: its place in the store's bound, and what the metrics count. It ends before the
+/// answer leaves, so that a client who looks at the metrics behind its answer finds the request there.
 struct Asked {
     evaluator: Arc<Evaluator>,
     kind: RequestType,
     since: Instant,
+    ticket: Option<Ticket>,
 }
 
 impl Asked {
     fn new(evaluator: &Arc<Evaluator>, kind: RequestType) -> Self {
         evaluator.metrics.in_flight[kind].inc();
-        Self { evaluator: Arc::clone(evaluator), kind, since: Instant::now() }
+        Self { evaluator: Arc::clone(evaluator), kind, since: Instant::now(), ticket: None }
     }
 
-    /// The answer of a request that was not served.
-    fn refuse<R: RawResponse>(&self, error: &RequestError) -> R {
+    /// The answer of a request that was served.
+    fn served<R>(self, response: R) -> R {
+        response
+    }
+
+    /// The answer of a request that was not.
+    fn refuse<R: RawResponse>(self, error: &RequestError) -> R {
         let metrics = &self.evaluator.metrics;
         let refusal = Refusal::from(error);
         match refusal {
@@ -186,7 +199,7 @@ impl Asked {
         R::refused(refusal)
     }
 
-    fn read_failed<R: RawResponse>(&self, error: ReadError) -> R {
+    fn read_failed<R: RawResponse>(self, error: ReadError) -> R {
         match error {
             ReadError::Refused(error) => self.refuse(&error),
             ReadError::Engine(error) => {

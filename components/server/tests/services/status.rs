@@ -83,9 +83,6 @@ async fn regions() {
     assert_eq!(regions[0]["region"], descriptor);
     assert_eq!((&regions[0]["role"], &regions[0]["leader"]), (&json!("leader"), &peer));
 
-    // What was acknowledged is applied, the entry with which the leader began included.
-    let put = RawPutRequest { context: store.context("k"), key: b("k"), ..Default::default() };
-    store.client().await.raw_put(put).await.unwrap();
     let answer = get(&store, &format!("/region/{}", first.id)).await;
     let region = answer.json();
     assert_eq!((answer.status, &region["region"]), (200, &descriptor));

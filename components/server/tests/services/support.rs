@@ -5,8 +5,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::StoreIdent;
 use engine::memory::{Fault, FaultPoint, MemDisk};
+use engine::{RegionSnapshot, StoreIdent};
 use observe::{Registry, ServerMetrics, StoreMetrics};
 use proto::grpc::health::v1::health_client::HealthClient;
 use proto::kvrpcpb::Context;
@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
-use types::{ClusterId, InstanceId, RegionDescriptor, StoreId};
+use types::{ClusterId, InstanceId, RegionDescriptor, RequestError, RequestHeader, Responder, StoreId};
 
 pub const CLUSTER: u64 = 7;
 pub const STORE: u64 = 3;
@@ -96,6 +96,7 @@ impl TestStore {
         while !handle.regions().iter().all(|view| view.role == Role::Leader) {
             tokio::time::timeout(PATIENCE, changes.changed()).await.expect("every region gets a leader").unwrap();
         }
+        settle(&handle).await;
 
         let (stop, stopped) = oneshot::channel::<()>();
         let (grpc, http) = serve(&handle, kv, &registry, stopped).await;
@@ -152,6 +153,21 @@ impl TestStore {
     /// Stops the store and lets its services go on.
     pub fn stop(&mut self) {
         self.running.take().unwrap().stop(&mut |_| {}).unwrap();
+    }
+}
+
+/// Waits until each region has applied the entry with which its leader began: nothing is under way then, so that a fault
+/// strikes what the test does next.
+async fn settle(handle: &StoreHandle) {
+    for view in handle.regions() {
+        let (sender, receiver) = oneshot::channel();
+        let header =
+            RequestHeader { region_id: view.descriptor.id, epoch: view.descriptor.epoch, ..RequestHeader::default() };
+        handle.read(
+            header,
+            Responder::new(|snapshot: Result<RegionSnapshot, RequestError>| sender.send(snapshot.map(|_| ())).unwrap()),
+        );
+        tokio::time::timeout(PATIENCE, receiver).await.expect("a leader serves reads").unwrap().unwrap();
     }
 }
 
