@@ -65,13 +65,14 @@ impl Console {
             write!(io::stdout(), "{PROMPT}")?;
             io::stdout().flush()?;
         }
-        let line = runtime.block_on(interrupt.or(async { self.lines.recv().await.transpose() }))?;
+        let line = runtime.block_on(interrupt.or(async { self.lines.recv().await.transpose() }));
         match &line {
-            Some(line) if !self.is_terminal => writeln!(io::stdout(), "{PROMPT}{line}")?,
-            None if self.is_terminal => writeln!(io::stdout())?,
+            Ok(Some(line)) if !self.is_terminal => writeln!(io::stdout(), "{PROMPT}{line}")?,
+            // What follows begins on a line of its own.
+            Ok(None) | Err(_) if self.is_terminal => writeln!(io::stdout())?,
             _ => {}
         }
-        Ok(line.map_or(Said::Nothing, Said::Line))
+        Ok(line?.map_or(Said::Nothing, Said::Line))
     }
 }
 

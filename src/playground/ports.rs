@@ -22,6 +22,14 @@ pub fn store_status(number: usize) -> String {
     format!("127.0.0.1:{}", 20180 + number)
 }
 
+/// Those of the usual addresses of a coordinator and `stores` stores that are not among the `actual` ones, because
+/// others use them.
+pub fn in_use_by_others(stores: usize, actual: &[&str]) -> Vec<String> {
+    let usual = [COORDINATOR, COORDINATOR_STATUS].map(str::to_owned).into_iter();
+    let usual = usual.chain((1..=stores).flat_map(|number| [store(number), store_status(number)]));
+    usual.filter(|address| !actual.contains(&address.as_str())).collect()
+}
+
 /// Starts a process; whichever of its addresses is taken is replaced by one at any free port.
 ///
 /// # Errors
@@ -68,6 +76,14 @@ mod tests {
         });
         assert_eq!(started.unwrap(), store(1));
         assert_eq!(config.server.status_addr, ANY);
+    }
+
+    #[test]
+    fn what_others_use_is_told() {
+        let (one, status) = (store(1), store_status(1));
+        assert!(in_use_by_others(1, &[COORDINATOR, COORDINATOR_STATUS, &one, &status]).is_empty());
+        let moved = in_use_by_others(1, &["127.0.0.1:40000", COORDINATOR_STATUS, "127.0.0.1:40001", &status]);
+        assert_eq!(moved, [COORDINATOR.to_owned(), one]);
     }
 
     #[test]

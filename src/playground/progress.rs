@@ -1,8 +1,9 @@
 //! How far a long piece of work is: a bar on a terminal, else a line now and then.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// Lines for one piece of work when there is no terminal.
 const LINES: u64 = 10;
@@ -21,9 +22,13 @@ impl Progress {
         if !io::stderr().is_terminal() {
             return Self::Lines(ProgressLines { doing, total, told: 0 });
         }
-        let style =
-            ProgressStyle::with_template("{msg:>8} [{bar:40}] {human_pos}/{human_len} keys, {per_sec}, {eta} left");
-        let style = style.expect("the template is fixed and sound").progress_chars("=> ");
+        let template = "{msg:>8} [{bar:40}] {human_pos}/{human_len} keys, {rate} keys/s, {eta} left";
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A rate that cannot be written is left out.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is fixed and sound");
+        let style = style.with_key("rate", rate).progress_chars("=> ");
         let bar = ProgressBar::new(total).with_style(style).with_message(doing);
         Self::Bar(bar)
     }

@@ -88,12 +88,16 @@ impl Session {
     /// When nobody reads it.
     pub fn show(&self) -> io::Result<()> {
         let (address, status) = self.cluster.coordinator_addresses();
+        let stores = self.cluster.stores();
         let mut out = io::stdout();
-        writeln!(out, "{}", tables::stores(&self.cluster.stores()))?;
+        writeln!(out, "{}", tables::stores(&stores))?;
         writeln!(out, "{}", tables::regions(&self.cluster.regions(), REGIONS_AT_START))?;
         writeln!(out, "coordinator: {address} (clients connect here), status http://{status}")?;
-        if address != ports::COORDINATOR {
-            writeln!(out, "{} is in use: other ports were taken where needed", ports::COORDINATOR)?;
+        let addresses = stores.iter().flat_map(|store| [store.address.as_str(), &store.status_address]);
+        let addresses: Vec<&str> = addresses.chain([address, status]).collect();
+        let taken = ports::in_use_by_others(stores.len(), &addresses);
+        if !taken.is_empty() {
+            writeln!(out, "in use by others, so that other ports were taken: {}", taken.join(", "))?;
         }
         Ok(())
     }
