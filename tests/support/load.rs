@@ -1,0 +1,271 @@
+//! Clients that read and write registers without a pause, and take down what they see.
+//!
+//! Each register has one writer, and everybody reads it. tikv-client sends a put again when its answer got lost, as it does
+//! when a store is killed: one call can then take effect twice. With a second writer in between, the first value would
+//! come back, and no store could help it. With one writer nobody can tell twice from once, as long as nothing takes
+//! effect after the call has ended; and that nothing does is what is checked. Many writers of one key are the business of
+//! [`counter`](crate::counter).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tikv_client::RawClient;
+use tokio::task::JoinSet;
+use types::seed::Rng;
+
+use crate::history::{History, Operation};
+use crate::support::wait::until;
+
+/// Each worker has a register with each of these beginnings, so that they lie in all regions of
+/// [`ClusterShape::default`](crate::support::ClusterShape).
+const PREFIXES: [&str; 6] = ["a", "e", "i", "n", "s", "x"];
+/// tikv-client's scans are reliable up to the last split key, and no further.
+const SCAN_END: &str = "w";
+/// A client whose request failed at once does not flood the stores with further ones.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// How requests ended.
+#[derive(Debug, Default)]
+pub struct Counts {
+    acknowledged_writes: AtomicU64,
+    unknown_writes: AtomicU64,
+    answered_reads: AtomicU64,
+    failed_reads: AtomicU64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [writes, unknown, reads, failed] =
+            [&self.acknowledged_writes, &self.unknown_writes, &self.answered_reads, &self.failed_reads]
+                .map(|count| count.load(Ordering::Relaxed));
+        write!(f, "{writes} writes acknowledged, {unknown} of unknown outcome; {reads} reads answered, {failed} failed")
+    }
+}
+
+/// Clients at work. End them by [`finish`](Self::finish).
+pub struct Load {
+    shared: Arc<Shared>,
+    workers: JoinSet<()>,
+}
+
+struct Shared {
+    /// How many workers there are.
+    workers: u64,
+    history: History,
+    counts: Counts,
+    is_over: AtomicBool,
+    errors: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Load {
+    /// Starts `workers` workers on each of the clients.
+    pub fn start(clients: &[RawClient], workers: u64) -> Self {
+        let shared = Arc::new(Shared {
+            workers: clients.len() as u64 * workers,
+            history: History::default(),
+            counts: Counts::default(),
+            is_over: AtomicBool::new(false),
+            errors: Mutex::default(),
+        });
+        let mut set = JoinSet::new();
+        for (number, client) in clients.iter().enumerate() {
+            for worker in 0..workers {
+                let number = number as u64 * workers + worker;
+                let worker = Worker {
+                    number,
+                    client: client.clone(),
+                    shared: Arc::clone(&shared),
+                    rng: Rng::new(number),
+                    written: 0,
+                };
+                set.spawn(worker.work());
+            }
+        }
+        Self { shared, workers: set }
+    }
+
+    /// Waits until `count` further requests were answered.
+    pub async fn progress(&self, count: u64) {
+        let target = self.answered() + count;
+        until("requests are answered", async || {
+            let answered = self.answered();
+            let last =
+                || format!("{answered} of {target} were ({}); errors: {}", self.shared.counts, self.shared.errors());
+            (answered >= target).then_some(()).ok_or_else(last)
+        })
+        .await;
+    }
+
+    fn answered(&self) -> u64 {
+        let counts = &self.shared.counts;
+        counts.acknowledged_writes.load(Ordering::Relaxed) + counts.answered_reads.load(Ordering::Relaxed)
+    }
+
+    /// Ends the workers, reads every register once more with a fresh client, and gives what was seen.
+    pub async fn finish(mut self, fresh: &RawClient) -> Finished {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.workers.join_next().await {
+            ended.expect("a worker does not panic");
+        }
+        for register in self.shared.registers() {
+            let begin = self.shared.history.begin();
+            let value = fresh.get(register.clone()).await.expect("the cluster serves at the end");
+            self.shared.history.read(begin, [(register, value.map(text))]);
+        }
+        let errors = self.shared.errors();
+        let shared = Arc::into_inner(self.shared).expect("the workers have ended");
+        Finished { operations: shared.history.into_operations(), counts: shared.counts, errors }
+    }
+}
+
+/// What a load saw.
+pub struct Finished {
+    pub operations: Vec<Operation>,
+    pub counts: Counts,
+    /// The client's errors, each with how often it came.
+    pub errors: String,
+}
+
+impl Shared {
+    fn registers(&self) -> impl Iterator<Item = String> + use<> {
+        let workers = self.workers;
+        PREFIXES.iter().flat_map(move |prefix| (0..workers).map(move |owner| register(prefix, owner)))
+    }
+
+    fn errors(&self) -> String {
+        let errors = self.errors.lock().unwrap();
+        errors.iter().map(|(error, count)| format!("\n  {count} × {error}")).collect()
+    }
+
+    async fn failed(&self, count: &AtomicU64, error: &tikv_client::Error) {
+        count.fetch_add(1, Ordering::Relaxed);
+        // The first line's beginning tells kinds apart; whole messages hold keys and addresses.
+        let kind: String = error.to_string().chars().take(80).collect();
+        *self.errors.lock().unwrap().entry(kind).or_default() += 1;
+        tokio::time::sleep(PAUSE_AFTER_ERROR).await;
+    }
+}
+
+struct Worker {
+    number: u64,
+    client: RawClient,
+    shared: Arc<Shared>,
+    rng: Rng,
+    written: u64,
+}
+
+impl Worker {
+    async fn work(mut self) {
+        while !self.shared.is_over.load(Ordering::Relaxed) {
+            match self.rng.below(20) {
+                0..9 => self.put().await,
+                9..12 => self.batch_put().await,
+                12..17 => self.get().await,
+                17..19 => self.batch_get().await,
+                _ => self.scan().await,
+            }
+        }
+    }
+
+    /// A value that nobody else writes: it names its writer, and the writer numbers its values.
+    fn new_value(&mut self, register: &str) -> String {
+        self.written += 1;
+        format!("{register}/{}.{}", self.number, self.written)
+    }
+
+    /// A register of this owner.
+    fn some_register(&mut self, owner: u64) -> String {
+        register(PREFIXES[self.rng.below(PREFIXES.len() as u64) as usize], owner)
+    }
+
+    fn anybody(&mut self) -> u64 {
+        self.rng.below(self.shared.workers)
+    }
+
+    async fn put(&mut self) {
+        let register = self.some_register(self.number);
+        let value = self.new_value(&register);
+        let begin = self.shared.history.begin();
+        let result = self.client.put(register.clone(), value.clone()).await;
+        self.wrote(begin, vec![(register, value)], result).await;
+    }
+
+    /// Writes all its registers, one in each region. The batch is not atomic: each of its writes stands for itself.
+    async fn batch_put(&mut self) {
+        let registers = PREFIXES.map(|prefix| register(prefix, self.number));
+        let pairs: Vec<_> =
+            registers.into_iter().map(|register| (register.clone(), self.new_value(&register))).collect();
+        let begin = self.shared.history.begin();
+        let result = self.client.batch_put(pairs.clone()).await;
+        self.wrote(begin, pairs, result).await;
+    }
+
+    async fn wrote(&self, begin: usize, pairs: Vec<(String, String)>, result: tikv_client::Result<()>) {
+        let counts = &self.shared.counts;
+        self.shared.history.wrote(begin, pairs, result.is_ok());
+        match result {
+            Ok(()) => drop(counts.acknowledged_writes.fetch_add(1, Ordering::Relaxed)),
+            Err(error) => self.shared.failed(&counts.unknown_writes, &error).await,
+        }
+    }
+
+    async fn get(&mut self) {
+        let owner = self.anybody();
+        let register = self.some_register(owner);
+        let begin = self.shared.history.begin();
+        let result = self.client.get(register.clone()).await;
+        let seen = result.map(|value| value.map(|value| (register.clone(), text(value))).into_iter().collect());
+        self.read(begin, [register], seen).await;
+    }
+
+    async fn batch_get(&mut self) {
+        let owner = self.anybody();
+        let registers = PREFIXES.map(|prefix| register(prefix, owner));
+        let begin = self.shared.history.begin();
+        let result = self.client.batch_get(registers.clone()).await;
+        self.read(begin, registers, result.map(by_key)).await;
+    }
+
+    async fn scan(&mut self) {
+        let begin = self.shared.history.begin();
+        let result = self.client.scan("a".to_owned()..SCAN_END.to_owned(), 1000).await;
+        let scanned = self.shared.registers().filter(|register| register.as_str() < SCAN_END);
+        self.read(begin, scanned, result.map(by_key)).await;
+    }
+
+    /// Takes down what was read of `registers`; one without a value is not there.
+    async fn read(
+        &self,
+        begin: usize,
+        registers: impl IntoIterator<Item = String>,
+        result: tikv_client::Result<BTreeMap<String, String>>,
+    ) {
+        let counts = &self.shared.counts;
+        match result {
+            Ok(mut seen) => {
+                let values = registers.into_iter().map(|register| {
+                    let value = seen.remove(&register);
+                    (register, value)
+                });
+                self.shared.history.read(begin, values.collect::<Vec<_>>());
+                counts.answered_reads.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => self.shared.failed(&counts.failed_reads, &error).await,
+        }
+    }
+}
+
+fn by_key(pairs: Vec<tikv_client::KvPair>) -> BTreeMap<String, String> {
+    pairs.into_iter().map(|pair| (text(pair.key().clone().into()), text(pair.value().clone()))).collect()
+}
+
+fn register(prefix: &str, owner: u64) -> String {
+    format!("{prefix}-{owner}")
+}
+
+fn text(value: Vec<u8>) -> String {
+    String::from_utf8_lossy(&value).into_owned()
+}
