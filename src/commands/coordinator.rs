@@ -3,11 +3,11 @@
 use clap::Args;
 use observe::Registry;
 use server::config::Config;
-use server::node::{CoordinatorNode, NodeEnd};
+use server::node::CoordinatorNode;
 use slog::{error, info};
 use types::ErrorCode;
 
-use super::process::run_node;
+use super::process::{NodeEnd, run_node};
 use super::process_args::{Place, ProcessArgs, environment, set};
 use super::{Failure, logging};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use runtime::spawn::{Spawner, ThreadSpawner};
-use server::node::{NodeEnd, NodeError};
+use server::node::NodeError;
 use slog::Logger;
 use tokio::sync::oneshot;
 use tokio::time::{interval, timeout};
@@ -17,6 +17,15 @@ const START_GRACE: Duration = Duration::from_secs(1);
 
 /// How often it is looked whether the node has failed.
 const FAILURE_LOOK: Duration = Duration::from_millis(100);
+
+/// Why a node shall end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeEnd {
+    /// The process got this signal.
+    Signal(&'static str),
+    /// The node cannot go on.
+    Failed(String),
+}
 
 /// Starts a node and waits until it shall end, or cannot go on. `None` when the process was asked to end while the node
 /// was still starting: a start may wait for others without end, and can be broken off anywhere.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 use observe::Registry;
 use server::config::Config;
-use server::node::{NodeEnd, StoreNode};
+use server::node::StoreNode;
 use slog::{Logger, error, info};
 use store::StopProgress;
 use types::ErrorCode;
 
-use super::process::run_node;
+use super::process::{NodeEnd, run_node};
 use super::process_args::{Place, ProcessArgs, environment, set};
 use super::{Failure, logging};
 

@@ -10,10 +10,8 @@ use region::RegionMessage;
 use runtime::clock::{MonotonicClock, SystemWallClock, entropy_seed};
 use runtime::spawn::ThreadSpawner;
 use serde_json::{Value, json};
-use slog::{Logger, info, o, warn};
-use store::{
-    Engines, Outbox, RegionView, RunningStore, Store, StoreError, StoreHandle, StoreObserver, StoreState, Surroundings,
-};
+use slog::{Logger, info, o};
+use store::{Engines, Outbox, RegionView, Store, StoreError, StoreHandle, StoreObserver, StoreState, Surroundings};
 use tokio::sync::watch;
 use tonic::transport::Server;
 use types::{ClusterId, StoreId};
@@ -22,7 +20,8 @@ use super::engines::OpenEngines;
 use super::error::NodeError;
 use super::heartbeats::unix_seconds;
 use super::listen::{connections, listen};
-use super::{NodeEnd, NodeRuntime};
+use super::runtime::NodeRuntime;
+use super::serving::{Serving, Started};
 use crate::config::Config;
 use crate::pd::{Member, PdServices};
 use crate::status::{self, StatusSource};
@@ -32,14 +31,8 @@ const STORE: StoreId = StoreId(1);
 
 /// A coordinator at work. Dropping it ends it as [`kill`](Self::kill) does.
 pub struct CoordinatorNode {
-    /// Declared first, so that it ends first.
-    runtime: NodeRuntime,
-    running: Option<RunningStore>,
+    serving: Serving,
     cluster: ClusterId,
-    address: String,
-    status_address: String,
-    failed: watch::Receiver<Option<String>>,
-    logger: Logger,
 }
 
 impl CoordinatorNode {
@@ -51,9 +44,9 @@ impl CoordinatorNode {
     pub fn start(config: &Config, registry: &Registry, logger: &Logger) -> Result<Self, NodeError> {
         config.validate()?;
         let runtime = NodeRuntime::new("coordinator", config.server.grpc_threads)?;
-        let Started { running, cluster, address, status_address, failed, logger } =
-            runtime.block_on(start(config, registry, logger, &runtime))?;
-        Ok(Self { runtime, running: Some(running), cluster, address, status_address, failed, logger })
+        let started = runtime.block_on(start(config, registry, logger, &runtime))?;
+        let cluster = started.running.handle().ident().cluster;
+        Ok(Self { serving: Serving::new(runtime, started), cluster })
     }
 
     /// The cluster.
@@ -63,29 +56,17 @@ impl CoordinatorNode {
 
     /// Where clients and stores reach it.
     pub fn address(&self) -> &str {
-        &self.address
+        self.serving.address()
     }
 
     /// Where its status is told.
     pub fn status_address(&self) -> &str {
-        &self.status_address
+        self.serving.status_address()
     }
 
     /// Why it cannot go on, if it cannot.
     pub fn failure(&self) -> Option<String> {
-        self.failed.borrow().clone()
-    }
-
-    /// Blocks until the process is asked to end, or the coordinator cannot go on.
-    ///
-    /// # Errors
-    /// When signals cannot be listened to.
-    pub fn wait(&self) -> Result<NodeEnd, NodeError> {
-        let mut failed = self.failed.clone();
-        self.runtime.wait(async move {
-            let failure = failed.wait_for(Option::is_some).await;
-            failure.map_or_else(|_| "the store is gone".to_owned(), |failure| failure.clone().unwrap_or_default())
-        })
+        self.serving.failure()
     }
 
     /// Stops the coordinator and makes what it holds durable.
@@ -93,30 +74,15 @@ impl CoordinatorNode {
     /// # Errors
     /// When the last flush fails; nothing that was answered is lost by that.
     pub fn stop(mut self) -> Result<(), NodeError> {
-        self.runtime.end();
-        let Some(running) = self.running.take() else {
-            return Ok(());
-        };
-        let result = running.stop(&mut |_| {});
-        info!(self.logger, "coordinator stopped");
-        Ok(result?)
+        // It leads alone: there is nobody to hand over to, and no reason to answer meanwhile.
+        self.serving.disconnect();
+        self.serving.stop(&mut |_| {})
     }
 
     /// Ends the coordinator as a crash would.
-    pub fn kill(mut self) {
-        self.runtime.end();
-        drop(self.running.take());
-        warn!(self.logger, "coordinator killed");
+    pub fn kill(self) {
+        self.serving.kill();
     }
-}
-
-struct Started {
-    running: RunningStore,
-    cluster: ClusterId,
-    address: String,
-    status_address: String,
-    failed: watch::Receiver<Option<String>>,
-    logger: Logger,
 }
 
 async fn start(
@@ -174,7 +140,7 @@ async fn start(
     info!(logger, "coordinator serves";
         "cluster_id" => ident.cluster.0, "address" => &main.advertised, "status_address" => &side.advertised);
     let (address, status_address) = (main.advertised, side.advertised);
-    Ok(Started { running, cluster: ident.cluster, address, status_address, failed, logger })
+    Ok(Started { running, address, status_address, failed, logger })
 }
 
 /// Makes the cluster where there is none: draws its id, and gives the coordinator a region of its own.

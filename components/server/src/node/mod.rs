@@ -15,17 +15,14 @@ mod listen;
 mod observer;
 mod peers;
 mod runtime;
-pub mod signal;
+mod serving;
 pub mod store_node;
 
 use std::time::Duration;
 
 pub use coordinator_node::CoordinatorNode;
 pub use error::NodeError;
-pub use runtime::NodeEnd;
 pub use store_node::StoreNode;
-
-use runtime::NodeRuntime;
 
 /// How long a starting store waits before it looks for the placement driver again.
 const PD_PAUSE: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A node's tokio runtime, and how a node ends.
+//! A node's tokio runtime.
 
 use std::future::Future;
 use std::time::Duration;
@@ -7,19 +7,9 @@ use slog::{Logger, error};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use super::error::NodeError;
-use super::signal;
 
 /// How long tasks that block get before they are left behind.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Why a node shall end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeEnd {
-    /// The process got this signal.
-    Signal(&'static str),
-    /// The node cannot go on.
-    Failed(String),
-}
 
 /// The threads and tasks of a node.
 pub(super) struct NodeRuntime(Option<Runtime>);
@@ -60,16 +50,6 @@ impl NodeRuntime {
             let reason = end.err().map_or_else(|| "its listener is closed".to_owned(), |error| error.to_string());
             error!(logger, "a server ended"; "server" => name, "reason" => reason);
         });
-    }
-
-    /// Blocks until the process is asked to end, or `failure` is there.
-    pub(super) fn wait(&self, failure: impl Future<Output = String>) -> Result<NodeEnd, NodeError> {
-        self.block_on(async {
-            tokio::select! {
-                signal = signal::termination() => signal.map(NodeEnd::Signal).map_err(NodeError::Runtime),
-                failure = failure => Ok(NodeEnd::Failed(failure)),
-            }
-        })
     }
 
     /// Ends every task and connection.

@@ -8,12 +8,12 @@ use proto::metapb;
 use runtime::clock::{MonotonicClock, entropy_seed};
 use runtime::spawn::ThreadSpawner;
 use slog::{Logger, info, o, warn};
-use store::{RunningStore, StopProgress, Store, StoreHandle, Surroundings};
-use tokio::sync::watch;
+use store::{StopProgress, Store, StoreHandle, Surroundings};
 use tonic::transport::Server;
 use transport::{Collaborators, GrpcTransport, StoreIdentity, TransportConfig, TransportMetrics};
 use types::StoreId;
 
+use super::PD_PAUSE;
 use super::engines::OpenEngines;
 use super::error::NodeError;
 use super::heartbeats::{report_regions, report_store, unix_seconds};
@@ -21,7 +21,8 @@ use super::join::{Description, join};
 use super::listen::{Listening, connections, listen};
 use super::observer::NodeObserver;
 use super::peers::{LocalStore, PdResolver, TransportOutbox};
-use super::{NodeEnd, NodeRuntime, PD_PAUSE};
+use super::runtime::NodeRuntime;
+use super::serving::{Serving, Started};
 use crate::config::Config;
 use crate::kv::{KvConfig, TikvService};
 use crate::status::{StatusSource, StoreStatus};
@@ -32,14 +33,8 @@ const PROTOCOL_VERSION: &str = "8.5.6";
 
 /// A store at work. Dropping it ends it as [`kill`](Self::kill) does.
 pub struct StoreNode {
-    /// Declared first, so that it ends first: no task outlives the store that it serves.
-    runtime: NodeRuntime,
-    running: Option<RunningStore>,
+    serving: Serving,
     store: StoreHandle,
-    address: String,
-    status_address: String,
-    failed: watch::Receiver<Option<String>>,
-    logger: Logger,
 }
 
 impl StoreNode {
@@ -54,10 +49,9 @@ impl StoreNode {
     pub fn start(config: &Config, registry: &Registry, logger: &Logger) -> Result<Self, NodeError> {
         config.validate()?;
         let runtime = NodeRuntime::new("store", config.server.grpc_threads)?;
-        let started = runtime.block_on(start(config, registry, logger, &runtime));
-        let Started { running, address, status_address, failed, logger } = started?;
-        let store = running.handle();
-        Ok(Self { runtime, running: Some(running), store, address, status_address, failed, logger })
+        let started = runtime.block_on(start(config, registry, logger, &runtime))?;
+        let store = started.running.handle();
+        Ok(Self { serving: Serving::new(runtime, started), store })
     }
 
     /// The store.
@@ -72,59 +66,31 @@ impl StoreNode {
 
     /// Where clients and other stores reach it.
     pub fn address(&self) -> &str {
-        &self.address
+        self.serving.address()
     }
 
     /// Where its status is told.
     pub fn status_address(&self) -> &str {
-        &self.status_address
+        self.serving.status_address()
     }
 
     /// Why it cannot go on, if it cannot.
     pub fn failure(&self) -> Option<String> {
-        self.failed.borrow().clone()
-    }
-
-    /// Blocks until the process is asked to end, or the store cannot go on.
-    ///
-    /// # Errors
-    /// When signals cannot be listened to.
-    pub fn wait(&self) -> Result<NodeEnd, NodeError> {
-        let mut failed = self.failed.clone();
-        self.runtime.wait(async move {
-            // The sender lives in the store, which lives as long as we do.
-            let failure = failed.wait_for(Option::is_some).await;
-            failure.map_or_else(|_| "the store is gone".to_owned(), |failure| failure.clone().unwrap_or_default())
-        })
+        self.serving.failure()
     }
 
     /// Stops the store: hands its leaders over, executes what is committed, makes it durable, ends every connection.
     ///
     /// # Errors
     /// When the last flush fails; nothing that was acknowledged is lost by that.
-    pub fn stop(mut self, progress: &mut dyn FnMut(StopProgress)) -> Result<(), NodeError> {
-        let Some(running) = self.running.take() else {
-            return Ok(());
-        };
-        let result = running.stop(progress);
-        info!(self.logger, "store node stopped");
-        Ok(result?)
+    pub fn stop(self, progress: &mut dyn FnMut(StopProgress)) -> Result<(), NodeError> {
+        self.serving.stop(progress)
     }
 
     /// Ends the store as a crash would: connections break, leaders are not handed over, nothing is flushed.
-    pub fn kill(mut self) {
-        self.runtime.end();
-        drop(self.running.take());
-        warn!(self.logger, "store node killed");
+    pub fn kill(self) {
+        self.serving.kill();
     }
-}
-
-struct Started {
-    running: RunningStore,
-    address: String,
-    status_address: String,
-    failed: watch::Receiver<Option<String>>,
-    logger: Logger,
 }
 
 async fn start(
