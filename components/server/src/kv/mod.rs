@@ -1,6 +1,6 @@
 //! The service of a store, `tikvpb.Tikv`: raw requests, one call at a time or many on one `BatchCommands` stream.
 //!
-//! A request becomes a [`plan`](self::plan): a command for the region's log, or a read of a confirmed snapshot. One
+//! A request becomes a `plan`: a command for the region's log, or a read of a confirmed snapshot. One
 //! evaluator carries plans out for both ways in, and no task is started for a request: a store's thread hands
 //! the answer to the call or to the stream that waits for it, and reads of the engine are done there.
 //!
@@ -10,7 +10,7 @@
 //!
 //! This module must never block one of the store's threads, or trust a size that a client says.
 //!
-//! Reading order: [`service`](self::service), `evaluate`, `plan`, `write`, `read`, `scan`, `batch`.
+//! Reading order: `service`, `evaluate`, `plan`, `write`, `read`, `scan`, `batch`.
 
 mod admission;
 mod batch;
