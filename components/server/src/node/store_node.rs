@@ -108,6 +108,8 @@ async fn start(
     let description = describe(config, &main, &side, started);
     let ident = join(&server.data_dir, &engines.engines, &pd, &description, logger).await?;
 
+    // The store adds its id to its own lines.
+    let store_logger = logger.clone();
     let logger = logger.new(o!("store_id" => ident.store.0));
     let local = Arc::new(LocalStore::default());
     let transport = Arc::new(GrpcTransport::start(
@@ -125,7 +127,7 @@ async fn start(
         observer: Arc::new(observer),
         clock: Arc::new(MonotonicClock::new()),
         metrics: store_metrics.clone(),
-        logger: logger.clone(),
+        logger: store_logger,
     };
     let store = Store::open(config.raftstore.store_config(entropy_seed()), engines.engines.clone(), around)?;
     let handle = store.handle();
