@@ -132,6 +132,15 @@ fn a_data_directory_of_somebody_else_is_refused() {
         let told = refusal(server("stranger", &store, &theirs)).await;
         assert!(told.contains("belongs to cluster") && told.contains("choose another data directory"), "{told}");
 
+        // A coordinator's directory is no store's, and the other way round, though both hold engines.
+        ours.coordinator.kill();
+        let told = refusal(at("store-as-coordinator", "coordinator", dir.path(), &store)).await;
+        assert!(told.contains("data of a store, not of a coordinator"), "{told}");
+        let told = refusal(server("coordinator-as-store", &ours.coordinator.data_dir, &theirs)).await;
+        assert!(told.contains("data of a coordinator, not of a store"), "{told}");
+        ours.coordinator.start();
+        ours.coordinator.ready().await;
+
         // All of that changed nothing.
         ours.restart(0).await;
         ours.leaders_known().await;

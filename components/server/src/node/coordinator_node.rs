@@ -20,6 +20,7 @@ use super::engines::OpenEngines;
 use super::error::NodeError;
 use super::heartbeats::unix_seconds;
 use super::listen::{connections, listen};
+use super::role::{NodeRole, claim};
 use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};
 use crate::config::Config;
@@ -97,6 +98,7 @@ async fn start(
     let side = listen(&settings.status_addr, &settings.status_addr).await?;
     let logger = logger.new(o!("component" => "coordinator"));
     let engines = OpenEngines::open(&settings.data_dir, config, &logger)?.engines;
+    claim(&settings.data_dir, NodeRole::Coordinator, store::bootstrapped(&engines)?.is_some())?;
     let ident = bring_up(&engines, &logger)?;
 
     let inside = coordinator::Surroundings {

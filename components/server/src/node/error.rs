@@ -9,6 +9,7 @@ use store::StoreError;
 use types::ErrorCode;
 
 use super::intent::IntentError;
+use super::role::RoleError;
 use crate::config::ConfigError;
 
 /// Why a process cannot start or go on. Each says what to do.
@@ -44,6 +45,9 @@ pub enum NodeError {
     /// What was written down at the first start cannot be used.
     #[error(transparent)]
     Intent(#[from] IntentError),
+    /// The data directory is for something else.
+    #[error(transparent)]
+    Role(#[from] RoleError),
     /// The data directory belongs to another cluster.
     #[error(
         "{data_dir} belongs to cluster {found}, the coordinator serves cluster {expected}: \
@@ -81,6 +85,7 @@ impl NodeError {
             Self::Intent(_) => ErrorCode("RY-SERVER-004"),
             Self::OtherCluster { .. } => ErrorCode("RY-SERVER-005"),
             Self::Server { .. } => ErrorCode("RY-SERVER-006"),
+            Self::Role(_) => ErrorCode("RY-SERVER-007"),
         }
     }
 }

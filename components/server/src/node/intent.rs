@@ -4,11 +4,13 @@
 //! not make it another store: the layout was made for this id and this instance (D14). The file is only read until the
 //! log engine holds the ident.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use engine::StoreIdent;
+
+use super::files::replace;
 
 const NAME: &str = "JOINING";
 
@@ -65,16 +67,6 @@ pub fn write(data_dir: &Path, ident: StoreIdent) -> Result<(), IntentError> {
 pub fn remove(data_dir: &Path) -> Result<(), IntentError> {
     let path = data_dir.join(NAME);
     fs::remove_file(&path).map_err(|source| IntentError::Io { path, source })
-}
-
-fn replace(data_dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
-    let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(data_dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@
 pub mod coordinator_node;
 pub mod engines;
 pub mod error;
+mod files;
 mod heartbeats;
 pub mod intent;
 mod join;
 mod listen;
 mod observer;
 mod peers;
+pub mod role;
 mod runtime;
 mod serving;
 pub mod store_node;

@@ -21,6 +21,7 @@ use super::join::{Description, join};
 use super::listen::{Listening, connections, listen};
 use super::observer::NodeObserver;
 use super::peers::{LocalStore, PdResolver, TransportOutbox};
+use super::role::{NodeRole, claim};
 use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};
 use crate::config::Config;
@@ -104,6 +105,7 @@ async fn start(
     let main = listen(&server.addr, server.advertised()).await?;
     let side = listen(&server.status_addr, &server.status_addr).await?;
     let engines = Arc::new(OpenEngines::open(&server.data_dir, config, logger)?);
+    claim(&server.data_dir, NodeRole::Store, store::bootstrapped(&engines.engines)?.is_some())?;
     let pd = connect(&server.pd_endpoints, logger).await?;
     let description = describe(config, &main, &side, started);
     let ident = join(&server.data_dir, &engines.engines, &pd, &description, logger).await?;
