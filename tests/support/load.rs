@@ -1,10 +1,12 @@
 //! Clients that read and write registers without a pause, and take down what they see.
 //!
-//! Each register has one writer, and everybody reads it. tikv-client sends a put again when its answer got lost, as it does
-//! when a store is killed: one call can then take effect twice. With a second writer in between, the first value would
-//! come back, and no store could help it. With one writer nobody can tell twice from once, as long as nothing takes
-//! effect after the call has ended; and that nothing does is what is checked. Many writers of one key are the business of
-//! [`counter`](crate::counter).
+//! tikv-client sends a put again when its answer got lost, as it does when a store is killed: one call can then take effect
+//! twice, and with another writer's value in between the first one comes back. No store could help that, so there are
+//! two kinds of workers:
+//!
+//! - One half writes as programs do, with the client's repetitions, each to registers of its own. Nobody can tell twice from
+//!   once there, unless something takes effect after its call has ended; and that nothing does is what is checked.
+//! - The other half writes to registers that they share, and sends each write once. An error leaves its outcome unknown.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,16 +14,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tikv_client::RawClient;
+use tikv_client::{Backoff, RawClient};
 use tokio::task::JoinSet;
 use types::seed::Rng;
 
 use crate::history::{History, Operation};
 use crate::support::wait::until;
 
-/// Each worker has a register with each of these beginnings, so that they lie in all regions of
+/// Each owner has a register with each of these beginnings, so that they lie in all regions of
 /// [`ClusterShape::default`](crate::support::ClusterShape).
 const PREFIXES: [&str; 6] = ["a", "e", "i", "n", "s", "x"];
+/// Owners of registers that belong to nobody: this many beyond the workers.
+const SHARED_OWNERS: u64 = 4;
 /// tikv-client's scans are reliable up to the last split key, and no further.
 const SCAN_END: &str = "w";
 /// A client whose request failed at once does not flood the stores with further ones.
@@ -52,8 +56,8 @@ pub struct Load {
 }
 
 struct Shared {
-    /// How many workers there are.
-    workers: u64,
+    /// How many owners of registers there are: the workers, and nobody.
+    owners: u64,
     history: History,
     counts: Counts,
     is_over: AtomicBool,
@@ -64,7 +68,7 @@ impl Load {
     /// Starts `workers` workers on each of the clients.
     pub fn start(clients: &[RawClient], workers: u64) -> Self {
         let shared = Arc::new(Shared {
-            workers: clients.len() as u64 * workers,
+            owners: clients.len() as u64 * workers + SHARED_OWNERS,
             history: History::default(),
             counts: Counts::default(),
             is_over: AtomicBool::new(false),
@@ -77,6 +81,7 @@ impl Load {
                 let worker = Worker {
                     number,
                     client: client.clone(),
+                    writes_once: number % 2 == 1,
                     shared: Arc::clone(&shared),
                     rng: Rng::new(number),
                     written: 0,
@@ -131,8 +136,8 @@ pub struct Finished {
 
 impl Shared {
     fn registers(&self) -> impl Iterator<Item = String> + use<> {
-        let workers = self.workers;
-        PREFIXES.iter().flat_map(move |prefix| (0..workers).map(move |owner| register(prefix, owner)))
+        let owners = self.owners;
+        PREFIXES.iter().flat_map(move |prefix| (0..owners).map(move |owner| register(prefix, owner)))
     }
 
     fn errors(&self) -> String {
@@ -152,6 +157,8 @@ impl Shared {
 struct Worker {
     number: u64,
     client: RawClient,
+    /// Whether it sends each write once, to registers that others write too.
+    writes_once: bool,
     shared: Arc<Shared>,
     rng: Rng,
     written: u64,
@@ -181,34 +188,51 @@ impl Worker {
         register(PREFIXES[self.rng.below(PREFIXES.len() as u64) as usize], owner)
     }
 
+    /// Whose registers it writes next.
+    fn target(&mut self) -> u64 {
+        if self.writes_once { self.shared.owners - 1 - self.rng.below(SHARED_OWNERS) } else { self.number }
+    }
+
+    /// The client for writes.
+    fn writer(&self) -> RawClient {
+        if self.writes_once { self.client.with_backoff(Backoff::no_backoff()) } else { self.client.clone() }
+    }
+
     fn anybody(&mut self) -> u64 {
-        self.rng.below(self.shared.workers)
+        self.rng.below(self.shared.owners)
     }
 
     async fn put(&mut self) {
-        let register = self.some_register(self.number);
+        let target = self.target();
+        let register = self.some_register(target);
         let value = self.new_value(&register);
         let begin = self.shared.history.begin();
-        let result = self.client.put(register.clone(), value.clone()).await;
+        let result = self.writer().put(register.clone(), value.clone()).await;
         self.wrote(begin, vec![(register, value)], result).await;
     }
 
-    /// Writes all its registers, one in each region. The batch is not atomic: each of its writes stands for itself.
+    /// Writes a register in each region. The batch is not atomic: each of its writes stands for itself.
     async fn batch_put(&mut self) {
-        let registers = PREFIXES.map(|prefix| register(prefix, self.number));
+        let target = self.target();
+        let registers = PREFIXES.map(|prefix| register(prefix, target));
         let pairs: Vec<_> =
             registers.into_iter().map(|register| (register.clone(), self.new_value(&register))).collect();
         let begin = self.shared.history.begin();
-        let result = self.client.batch_put(pairs.clone()).await;
+        let result = self.writer().batch_put(pairs.clone()).await;
         self.wrote(begin, pairs, result).await;
     }
 
     async fn wrote(&self, begin: usize, pairs: Vec<(String, String)>, result: tikv_client::Result<()>) {
         let counts = &self.shared.counts;
         self.shared.history.wrote(begin, pairs, result.is_ok());
-        match result {
-            Ok(()) => drop(counts.acknowledged_writes.fetch_add(1, Ordering::Relaxed)),
-            Err(error) => self.shared.failed(&counts.unknown_writes, &error).await,
+        let Err(error) = result else {
+            counts.acknowledged_writes.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        self.shared.failed(&counts.unknown_writes, &error).await;
+        if self.writes_once {
+            // Without repetitions the client never learns that a leader has moved; reads with them teach it.
+            let _ = self.client.batch_get(self.shared.registers().collect::<Vec<_>>()).await;
         }
     }
 
