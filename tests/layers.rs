@@ -30,6 +30,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("embed", 5),
     ("coordinator", 5),
     ("server", 6),
+    ("sim", 6),
     ("raftyard", 7),
 ];
 
@@ -94,7 +95,7 @@ const RESERVED: &[Reserved] = &[
 ];
 
 /// Crates whose whole behaviour is a function of what is handed in (ARCHITECTURE.md, "Determinism").
-const DETERMINISTIC: &[&str] = &["types", "engine", "region", "apply", "store", "coordinator"];
+const DETERMINISTIC: &[&str] = &["types", "engine", "region", "apply", "store", "coordinator", "sim"];
 
 /// What a deterministic crate may not depend on outside its tests.
 const UNDETERMINED: &[&str] = &["rand", "fastrand", "getrandom", "uuid", "ahash", "chrono", "time", "tempfile"];
