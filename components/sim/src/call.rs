@@ -3,7 +3,13 @@
 use bytes::Bytes;
 use coordinator::Timestamp;
 use proto::log::Command;
-use types::{ColumnFamily, CommandOutput, KeyRange, Peer, RegionDescriptor, RequestError, RequestHeader, StoreId};
+use types::{
+    ColumnFamily, CommandOutput, Instant, KeyRange, Peer, RegionDescriptor, RequestError, RequestHeader, StoreId,
+};
+
+/// One of the simulated clients; they are counted from zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub u32);
 
 /// Tells a client's calls apart; unique in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,5 +108,10 @@ pub enum Reply {
 /// How a client reaches the cluster, and the clock that it goes by.
 pub trait Wires {
     /// Sends a call. Its reply comes later, or never.
+    ///
+    /// What happens to it is the network's affair. It is answered once at most: a connection does not repeat requests.
     fn call(&mut self, id: CallId, call: Call);
+
+    /// Asks for a wake-up at a moment, or as soon after it as can be. Earlier ones that were asked for may come too.
+    fn wake_at(&mut self, client: ClientId, at: Instant);
 }
