@@ -28,5 +28,6 @@ pub use config::Config;
 pub use error::Error;
 pub use network::{LocalNetwork, Network};
 pub use operation::Operation;
+pub use pulse::Timers;
 pub use snapshot::Snapshot;
-pub use store::{ScanOptions, Store, Swap, WriteBatch};
+pub use store::{Attached, ScanOptions, Store, Swap, WriteBatch};

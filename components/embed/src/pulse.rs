@@ -1,5 +1,5 @@
 //! Waiting for a while, without an asynchronous runtime: one thread beats while somebody waits, and wakes those whose
-//! time has come.
+//! time has come. A store that somebody else drives has no such thread; its driver beats by [`Timers`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub(crate) const BEAT: Duration = Duration::from_millis(5);
 pub(crate) struct Pulse {
     clock: Arc<dyn Clock>,
     waiting: Arc<Mutex<Waiting>>,
-    /// Tells the thread that somebody waits; one word is enough.
-    nudge: Sender<()>,
+    /// Tells the thread that somebody waits; one word is enough. Without a thread the driver looks by itself.
+    nudge: Option<Sender<()>>,
 }
 
 #[derive(Default)]
@@ -45,8 +45,10 @@ impl Pulse {
             waiting.next += 1;
             let place = (moment, waiting.next);
             waiting.sleepers.insert(place, sender);
-            // A word that waits already says the same.
-            let _ = self.nudge.try_send(());
+            if let Some(nudge) = &self.nudge {
+                // A word that waits already says the same.
+                let _ = nudge.try_send(());
+            }
         }
         receiver
     }
@@ -80,6 +82,32 @@ impl Pulse {
     }
 }
 
+/// The waits of the operations of [attached](crate::Store::attach) stores, beaten by whoever drives them. Clones are the
+/// same timers.
+#[derive(Clone)]
+pub struct Timers(Pulse);
+
+impl Timers {
+    /// Timers that go by `clock`. Nobody waits yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self(Pulse { clock, waiting: Arc::default(), nudge: None })
+    }
+
+    /// Wakes everyone whose moment has come.
+    pub fn beat(&self) {
+        self.0.beat();
+    }
+
+    /// The moment for which the next one waits; nothing when nobody waits.
+    pub fn next(&self) -> Option<Instant> {
+        self.0.waiting.lock().sleepers.first_key_value().map(|((moment, _), _)| *moment)
+    }
+
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.0.clone()
+    }
+}
+
 /// The thread behind a [`Pulse`]; ends when it is dropped.
 pub(crate) struct Beat {
     pulse: Pulse,
@@ -91,7 +119,7 @@ impl Beat {
     pub(crate) fn start(spawner: &dyn Spawner, store: StoreId, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let (nudge, nudged) = bounded(1);
         let (stop, stopped) = bounded::<()>(0);
-        let pulse = Pulse { clock, waiting: Arc::default(), nudge };
+        let pulse = Pulse { clock, waiting: Arc::default(), nudge: Some(nudge) };
         let beating = pulse.clone();
         let run = move || beat_until(&beating, &stopped, &nudged);
         let thread = spawner.spawn(&format!("pulse-{store}"), Box::new(run)).map_err(StoreError::Thread)?;

@@ -43,9 +43,17 @@ pub enum RegionResponse {
     Written(CommandOutput),
     /// A key's value, if it has one.
     Value(Option<Bytes>),
-    /// Pairs in the order asked for.
-    Pairs(Vec<Pair>),
+    /// Pairs of a range.
+    Pairs {
+        /// In the order asked for.
+        pairs: Vec<Pair>,
+        /// Whether there is nothing behind them: the region holds no other pair of the range.
+        exhausted: bool,
+    },
 }
+
+/// Bytes of keys and values with which the answer to a [`RegionRequest::Scan`] ends; one pair comes at least.
+pub const MAX_SCAN_BYTES: usize = 4 << 20;
 
 /// Whom to tell.
 pub type RegionResponder = Responder<Result<RegionResponse, RequestError>>;
@@ -75,7 +83,8 @@ fn evaluate(snapshot: &RegionSnapshot, read: &RegionRequest) -> Result<RegionRes
         RegionRequest::Get { family, key } => get(snapshot, *family, key).map(RegionResponse::Value),
         RegionRequest::Scan { family, range, limit, reverse, key_only } => {
             let options = IterRange { range: range.clone(), key_only: *key_only, skip_cache: false };
-            scan(snapshot, *family, options, *limit, *reverse).map(RegionResponse::Pairs)
+            let (pairs, exhausted) = scan(snapshot, *family, options, *limit, MAX_SCAN_BYTES, *reverse)?;
+            Ok(RegionResponse::Pairs { pairs, exhausted })
         }
     }
 }
@@ -92,7 +101,8 @@ pub fn get(snapshot: &RegionSnapshot, family: ColumnFamily, key: &Bytes) -> Resu
     snapshot.data.get(Family::User(family), key).map_err(failed)
 }
 
-/// Reads pairs of a region; the range is cut to the region's own.
+/// Reads at most `limit` pairs of a region, ending with the one that reaches `max_bytes`; the range is cut to the
+/// region's own. Also tells whether there is nothing behind them.
 ///
 /// # Errors
 /// `Invalid` with the engine's words when reading fails.
@@ -101,20 +111,22 @@ pub fn scan(
     family: ColumnFamily,
     options: IterRange,
     limit: usize,
+    max_bytes: usize,
     reverse: bool,
-) -> Result<Vec<Pair>, RequestError> {
+) -> Result<(Vec<Pair>, bool), RequestError> {
     let range = options.range.intersect(&snapshot.descriptor.range);
-    let mut pairs = Vec::new();
+    let (mut pairs, mut bytes) = (Vec::new(), 0);
     if range.is_empty() {
-        return Ok(pairs);
+        return Ok((pairs, true));
     }
     let mut iter = snapshot.data.iter(Family::User(family), IterRange { range, ..options }).map_err(failed)?;
     let mut valid = if reverse { iter.seek_to_last() } else { iter.seek_to_first() }.map_err(failed)?;
-    while valid && pairs.len() < limit {
+    while valid && pairs.len() < limit && bytes < max_bytes {
+        bytes += iter.key().len() + iter.value().len();
         pairs.push((Bytes::copy_from_slice(iter.key()), Bytes::copy_from_slice(iter.value())));
         valid = if reverse { iter.prev() } else { iter.next() }.map_err(failed)?;
     }
-    Ok(pairs)
+    Ok((pairs, !valid))
 }
 
 fn failed(error: engine::EngineError) -> RequestError {

@@ -34,6 +34,7 @@ impl Snapshot {
     pub fn scan(&self, range: KeyRange, options: ScanOptions) -> Result<Vec<Pair>, Error> {
         let ScanOptions { family, limit, reverse, key_only } = options;
         let range = IterRange { range, key_only, skip_cache: false };
-        request::scan(&self.0, family, range, limit, reverse).map_err(Error::Refused)
+        let (pairs, _) = request::scan(&self.0, family, range, limit, usize::MAX, reverse).map_err(Error::Refused)?;
+        Ok(pairs)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine::StoreIdent;
@@ -16,8 +17,9 @@ use types::{ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RegionId, R
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::network::Network;
 use crate::operation::Operation;
-use crate::pulse::Beat;
+use crate::pulse::{Beat, Timers};
 use crate::request::{Pair, RegionRequest, RegionResponse};
 use crate::routing::Routing;
 use crate::snapshot::Snapshot;
@@ -55,7 +57,21 @@ pub struct Store {
     routing: Routing,
     metrics: Registry,
     /// Ends the waits of operations that are still under way when the store is gone.
-    _beat: Beat,
+    _beat: Option<Beat>,
+}
+
+/// A store that is open already and that somebody else drives, for [`Store::attach`].
+pub struct Attached {
+    /// The store.
+    pub store: StoreHandle,
+    /// How it reaches the other members.
+    pub network: Arc<dyn Network>,
+    /// What its operations wait by.
+    pub timers: Timers,
+    /// How long an operation may take, retries included.
+    pub timeout: Duration,
+    /// What the store counts.
+    pub metrics: Registry,
 }
 
 /// How an embedded store's scan goes.
@@ -154,7 +170,15 @@ impl Store {
         config.network.join(handle.clone());
         let beat = Beat::start(&ThreadSpawner, config.store, clock)?;
         let routing = Routing { store: handle, network: config.network, pulse: beat.pulse(), timeout: config.timeout };
-        Ok(Self { running: Some(running), routing, metrics, _beat: beat })
+        Ok(Self { running: Some(running), routing, metrics, _beat: Some(beat) })
+    }
+
+    /// The facade over a store that somebody else drives, such as a simulator: the same operations, routing and retries,
+    /// and no thread.
+    pub fn attach(attached: Attached) -> Self {
+        let Attached { store, network, timers, timeout, metrics } = attached;
+        let routing = Routing { store, network, pulse: timers.pulse(), timeout };
+        Self { running: None, routing, metrics, _beat: None }
     }
 
     /// Sets a key's value in column family `default`.
@@ -235,11 +259,10 @@ impl Store {
                     reverse: options.reverse,
                     key_only: options.key_only,
                 };
-                let piece = match routing.request(&region.range.start, request, deadline).await? {
-                    RegionResponse::Pairs(piece) => piece,
+                let (piece, exhausted) = match routing.request(&region.range.start, request, deadline).await? {
+                    RegionResponse::Pairs { pairs, exhausted } => (pairs, exhausted),
                     other => return Err(unexpected(&other)),
                 };
-                let exhausted = piece.len() < limit;
                 match rest(left, &region, piece.last(), exhausted, options.reverse) {
                     Some(rest) => left = rest,
                     None => left = KeyRange::new("\0", "\0"),
@@ -306,13 +329,12 @@ impl Store {
     }
 
     /// Stops the member gracefully: hands its leaders over, executes what is committed, and makes it durable, so that
-    /// the next start has nothing to replay.
+    /// the next start has nothing to replay. An [attached](Self::attach) store only leaves the network: its driver stops it.
     ///
     /// # Errors
     /// When the last flush fails; nothing that was acknowledged is lost by that.
     pub fn close(mut self, progress: &mut dyn FnMut(StopProgress)) -> Result<(), Error> {
-        let running = self.running.take().expect("a store is closed once, and dropped after that");
-        let result = running.stop(progress);
+        let result = self.running.take().map_or(Ok(()), |running| running.stop(progress));
         self.routing.network.leave(self.routing.store.ident().store);
         Ok(result?)
     }

@@ -162,3 +162,23 @@ fn wrong_directories_and_layouts_are_refused() {
     let foreign = config(data, network, MEMBERS[0]).cluster(types::ClusterId(9));
     assert!(refusal(foreign).contains("of cluster 1"), "another cluster's directory");
 }
+
+#[test]
+fn a_scan_of_large_values_comes_in_pieces_and_is_whole() {
+    let members = Members::start();
+    let store = members.store(0);
+    // Ten values of 900 KiB in one region: more than one piece's bytes, far less than its pairs.
+    for at in 0..10 {
+        store.put(format!("h{at}"), vec![at as u8; 900 << 10]).wait().unwrap();
+    }
+    for reverse in [false, true] {
+        let options = ScanOptions { reverse, ..ScanOptions::default() };
+        let mut pairs = store.scan(KeyRange::new("h", "i"), options).wait().unwrap();
+        if reverse {
+            pairs.reverse();
+        }
+        let seen: Vec<_> = pairs.iter().map(|(key, value)| (key.clone(), value[0], value.len())).collect();
+        let expected: Vec<_> = (0..10).map(|at| (Bytes::from(format!("h{at}")), at as u8, 900 << 10)).collect();
+        assert_eq!(seen, expected);
+    }
+}
