@@ -25,7 +25,7 @@ pub use log::{
     StoreIdent,
 };
 pub use meta::{ApplyState, Gone, WriterId};
-pub use raft_proto::eraftpb::Entry;
+pub use raft_proto::eraftpb::{Entry, EntryType};
 pub use state::{
     Family, IngestFile, IterRange, RegionSnapshot, SstWriter, StateBatch, StateEngine, StateIterator, StateOp,
     StateRead, StateStatistics,

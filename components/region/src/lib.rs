@@ -45,5 +45,5 @@ pub use config::RegionConfig;
 pub use effect::{Apply, Effect, Persist, ReadGrant, Role, RoleChange};
 pub use input::{Input, Inspector, MemberStatus, Proposal, Read, ReadResponder, RegionStatus, TransferResponder};
 pub use machine::{Region, RegionError, Restored};
-pub use message::RegionMessage;
+pub use message::{MessageType, RegionMessage};
 pub use validate::{DropReason, Dropped};

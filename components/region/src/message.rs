@@ -2,6 +2,7 @@
 
 use protobuf::Message as _;
 use raft::eraftpb::Message;
+pub use raft::eraftpb::MessageType;
 use types::{Peer, RegionEpoch, RegionId};
 
 /// A raft message with the addresses that a store routes by.

@@ -3,16 +3,18 @@
 //!
 //! - What happens is an [`Observation`]: the engines, the network and the stores are watched from outside, so that the
 //!   product's code knows nothing of being watched.
-//! - A [`Checker`](check::Checker) sees every observation in order and says when something is wrong.
+//! - The [`Ledger`](ledger::Ledger) keeps account of what both engines of every store hold, and which entries are committed.
+//! - A [`Checker`](check::Checker) sees every observation in order, beside the ledger, and says when something is wrong.
 //! - Clients send [`Call`](call::Call)s over the simulated network and take down what they saw.
 //!
 //! Invariants: everything that happens is a function of the seed and the profile. Nothing here looks at a clock, draws
 //! chance from anywhere but the seed, starts a thread, or iterates over an unordered map.
 //!
-//! Reading order: [`observation`], [`call`], [`check`].
+//! Reading order: [`observation`], [`call`], [`ledger`], [`check`].
 
 pub mod call;
 pub mod check;
+pub mod ledger;
 pub mod observation;
 
-pub use observation::{Event, Observation};
+pub use observation::{DiskContent, Event, Observation};

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use engine::memory::CrashPoint;
-use engine::{Durability, LogBatch, RegionLog, StateBatch, StoreIdent, meta};
+use bytes::Bytes;
+use engine::memory::{CrashPoint, MemDisk};
+use engine::{Durability, Entry, Family, LogBatch, RegionLog, StateBatch, StoreIdent};
+use proto::log::Command;
 use region::RegionMessage;
 use store::RegionView;
-use types::{Instant, StoreId};
+use types::{InstanceId, Instant, RegionId, StoreId};
 
 /// Something that happened, and when.
 #[derive(Clone, Debug)]
@@ -19,7 +21,33 @@ pub struct Observation {
     pub event: Event,
 }
 
-/// What can happen to a store. The order of observations is the order in which things took effect.
+/// What a disk holds, read past every fault.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiskContent {
+    /// Whose it is; `None` before its bootstrap was complete.
+    pub ident: Option<StoreIdent>,
+    /// What L holds of every region, ordered by region, with all of its entries.
+    pub logs: Vec<(RegionLog, Vec<Entry>)>,
+    /// The other stores' lives that L remembers.
+    pub instances: Vec<(StoreId, InstanceId)>,
+    /// All that S holds, ordered by family and key.
+    pub pairs: Vec<(Family, Bytes, Bytes)>,
+}
+
+impl DiskContent {
+    /// What is on a disk now, whether its engines are open or not.
+    pub fn of(disk: &MemDisk) -> Self {
+        Self {
+            ident: disk.peek_ident(),
+            logs: disk.peek_log(),
+            instances: disk.peek_instances(),
+            pairs: disk.peek_state(),
+        }
+    }
+}
+
+/// What can happen to a store. The order of observations is the order in which things took effect. What a store writes
+/// while it is bootstrapped or opened is observed like everything else.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Its disk was made ready for the first time, or again after it was wiped.
@@ -27,14 +55,11 @@ pub enum Event {
         /// Who it is.
         ident: StoreIdent,
     },
-    /// It was opened: this is what recovery found in both engines, before anything was stepped.
+    /// Its engines were opened, and nothing was written since: this is what is on the disk. Whatever recovery does
+    /// comes after it.
     Opened {
-        /// Who it is.
-        ident: StoreIdent,
-        /// What L holds of every region.
-        logs: Vec<RegionLog>,
-        /// What S holds of every region.
-        states: Vec<meta::RegionState>,
+        /// What both engines hold.
+        content: Arc<DiskContent>,
     },
     /// It refused to open.
     RefusedToOpen {
@@ -55,6 +80,8 @@ pub enum Event {
     Failed {
         /// Its words.
         error: String,
+        /// Whether a fault of its disk was injected, so that failing is right.
+        expected: bool,
     },
     /// Its disk was emptied.
     Wiped,
@@ -65,22 +92,32 @@ pub enum Event {
         /// Whether the call waited for the disk.
         durability: Durability,
     },
+    /// A write of its log engine failed. A crash may leave the batch behind or not, as if it had been buffered.
+    LogWriteFailed {
+        /// The batch.
+        batch: Arc<LogBatch>,
+    },
     /// A batch is visible in its state engine, and not durable.
     StateWritten {
         /// The batch.
         batch: Arc<StateBatch>,
     },
-    /// Everything in its state engine became durable by an explicit flush.
+    /// Everything in its state engine became durable, by a flush that was asked for or by the engine's own; one of the
+    /// engine's own comes before the batch that had no more room.
     StateFlushed,
+    /// One tick of raft's clock was given to each of its regions.
+    Ticked,
     /// A message left it. Whether it arrives is the network's affair.
     Sent {
         /// The message.
         message: Arc<RegionMessage>,
     },
-    /// A message was handed to it.
+    /// A message was handed to it, after its sender's life was found to be the right one (D14).
     Received {
         /// The message.
         message: Arc<RegionMessage>,
+        /// The life of the disk that sent it.
+        instance: InstanceId,
     },
     /// A region's role, leader or term changed.
     RegionChanged {
@@ -94,10 +131,14 @@ pub enum Event {
         /// Whether the answer promises that the proposal took effect.
         applied: bool,
     },
-    /// A proposal or read was handed to it.
+    /// A proposal or read was handed to it. Each is answered: with *unknown* when the store goes away.
     Asked {
         /// The request's number, unique in the run.
         number: u64,
+        /// The region that is asked.
+        region: RegionId,
+        /// What is to be written; `None` for a read.
+        command: Option<Arc<Command>>,
     },
     /// It did a piece of work: what its queues hold now.
     Worked {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use types::seed::Rng;
+use types::{InstanceId, StoreId};
 
 use super::fault::{Fault, FaultPoint, Faults};
 use super::file::Files;
@@ -14,7 +15,7 @@ use super::log::{LogDisk, MemLogEngine};
 use super::space::Space;
 use super::state::MemStateEngine;
 use super::state_content::StateContent;
-use crate::{EngineError, Result};
+use crate::{EngineError, Entry, Family, RegionLog, Result, StoreIdent};
 
 /// Bounds of the engines on a disk.
 #[derive(Clone, Copy, Debug)]
@@ -166,6 +167,27 @@ impl MemDisk {
     /// is `Corruption` (D15). Returns false, and damages nothing, when nothing durable is in the log.
     pub fn damage_log(&self) -> bool {
         self.shared.log.lock().damage()
+    }
+
+    /// What the log engine holds of every region, ordered by region. For those who watch from outside: no fault strikes,
+    /// and the engine need not be open.
+    pub fn peek_log(&self) -> Vec<(RegionLog, Vec<Entry>)> {
+        self.shared.log.lock().content().regions_with_entries()
+    }
+
+    /// Who the store is, as the log engine says; as [`peek_log`](Self::peek_log).
+    pub fn peek_ident(&self) -> Option<StoreIdent> {
+        self.shared.log.lock().content().ident()
+    }
+
+    /// The other stores' lives that the log engine remembers; as [`peek_log`](Self::peek_log).
+    pub fn peek_instances(&self) -> Vec<(StoreId, InstanceId)> {
+        self.shared.log.lock().content().instances()
+    }
+
+    /// Every pair that the state engine holds, ordered by family and key; as [`peek_log`](Self::peek_log).
+    pub fn peek_state(&self) -> Vec<(Family, Bytes, Bytes)> {
+        self.shared.state.lock().current.pairs()
     }
 
     /// The bytes of a file that was finished for an ingest.

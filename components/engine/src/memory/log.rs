@@ -37,6 +37,10 @@ impl LogDisk {
         self.unsynced.len()
     }
 
+    pub(super) fn content(&self) -> &LogContent {
+        &self.content
+    }
+
     pub(super) fn damage(&mut self) -> bool {
         self.is_damaged |= self.has_durable;
         self.has_durable

@@ -158,6 +158,13 @@ impl LogContent {
         self.regions.iter().map(|(region, record)| record.describe(*region)).collect()
     }
 
+    pub(super) fn regions_with_entries(&self) -> Vec<(RegionLog, Vec<Entry>)> {
+        let describe = |(region, record): (&RegionId, &Arc<RegionRecord>)| {
+            (record.describe(*region), record.entries.iter().cloned().collect())
+        };
+        self.regions.iter().map(describe).collect()
+    }
+
     pub(super) fn region(&self, region: RegionId) -> Option<RegionLog> {
         self.regions.get(&region).map(|record| record.describe(region))
     }

@@ -37,6 +37,20 @@ impl Moment {
         &mut self.families[place(family)]
     }
 
+    /// Everything, ordered by family and key.
+    pub(super) fn pairs(&self) -> Vec<(Family, Bytes, Bytes)> {
+        let mut pairs = Vec::new();
+        for family in Family::ALL {
+            let tree = self.family(family);
+            let mut next = tree.first_from(Bound::Unbounded);
+            while let Some(node) = next {
+                pairs.push((family, node.key.clone(), node.value.clone()));
+                next = tree.first_from(Bound::Excluded(&node.key));
+            }
+        }
+        pairs
+    }
+
     fn bytes(&self) -> u64 {
         self.families.iter().map(Tree::bytes).sum()
     }

@@ -1,5 +1,12 @@
 //! What must hold of every run. Each checker is in a file of its own.
 
+pub mod watch;
+
+use store::StoreConfig;
+
+pub use watch::Watch;
+
+use crate::ledger::Ledger;
 use crate::observation::Observation;
 
 /// Something that must never happen did.
@@ -17,17 +24,31 @@ pub trait Checker {
     /// Its name, as failures print it.
     fn name(&self) -> &'static str;
 
-    /// Takes something in that happened.
+    /// Takes something in that happened. The ledger already knows of it.
     ///
     /// # Errors
     /// When it must not have happened.
-    fn observe(&mut self, observation: &Observation) -> Result<(), Violation>;
+    fn observe(&mut self, observation: &Observation, ledger: &Ledger) -> Result<(), Violation>;
 
     /// The run is over: every fault is healed and every store has caught up.
     ///
     /// # Errors
     /// When something is missing, or too much is there.
-    fn finish(&mut self) -> Result<(), Violation> {
+    fn finish(&mut self, ledger: &Ledger) -> Result<(), Violation> {
+        let _ = ledger;
         Ok(())
     }
+}
+
+/// What the checkers must know of the cluster.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The settings of its stores; seeds apart, the same for all.
+    pub store: StoreConfig,
+}
+
+/// Every checker of raft, stores and resources.
+pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
+    let _ = config;
+    Vec::new()
 }

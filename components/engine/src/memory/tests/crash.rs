@@ -19,6 +19,24 @@ fn the_log_loses_any_suffix_of_what_was_not_synced() {
 }
 
 #[test]
+fn whoever_peeks_sees_what_is_on_the_disk_past_every_fault() {
+    let (disk, log, state) = open();
+    write(&log, vec![append(1, 10, entries(6, 9, 5)), LogOp::PutInstance { store: 9.into(), instance: 99.into() }]);
+    put_round(&state, 1);
+    disk.inject(FaultPoint::LogRead, 1, Fault::Io);
+    disk.inject(FaultPoint::StateRead, 1, Fault::Io);
+    let logs = disk.peek_log();
+    assert_eq!((disk.peek_ident(), disk.peek_instances()), (None, vec![(9.into(), 99.into())]));
+    assert_eq!(logs[0].0.bounds, Some((LogIndex(6), LogIndex(8))));
+    assert_eq!(logs[0].1, entries(6, 9, 5));
+    let families: Vec<Family> = disk.peek_state().into_iter().map(|(family, ..)| family).collect();
+    assert_eq!(families, [DATA, LOCK, Family::Meta]);
+    drop((log, state));
+    assert!(disk.peek_state().is_empty(), "nothing was flushed");
+    assert_eq!(disk.peek_log(), logs);
+}
+
+#[test]
 fn every_kind_of_unsynced_operation_is_taken_back() {
     let (disk, log, _state) = open();
     write(&log, vec![append(1, 10, entries(6, 20, 5)), append(2, 20, entries(6, 9, 5))]);
