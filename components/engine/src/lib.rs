@@ -10,13 +10,14 @@
 //!
 //! This crate must never know RocksDB. Rules cited as `D1`…`D16` are in `ARCHITECTURE.md`.
 //!
-//! Reading order: [`log`], [`state`], [`meta`], then [`memory`], and [`conformance`] for what every engine must do.
+//! Reading order: [`log`], [`state`], [`meta`], [`split`], then [`memory`], and [`conformance`] for what every engine must do.
 
 pub mod conformance;
 pub mod error;
 pub mod log;
 pub mod memory;
 pub mod meta;
+pub mod split;
 pub mod state;
 
 pub use error::{EngineError, Result};

@@ -38,6 +38,7 @@ pub const CHECKS: &[StateCheck] = &[
     StateCheck { name: "a file takes ascending keys only, and one at least", run: file_order },
     StateCheck { name: "deleting files takes nothing outside of its range", run: delete_files },
     StateCheck { name: "approximate bytes follow the data", run: approximate_bytes },
+    StateCheck { name: "a range is cut into even parts", run: split_keys },
     StateCheck { name: "statistics", run: statistics },
 ];
 
@@ -458,6 +459,26 @@ fn approximate_bytes(state: &dyn StateEngine, _: &Path) {
     assert!(half < all && half > all / 4, "one half is reported as {half} of {all} bytes");
     assert!(bytes(&range("c", "d")) < all / 10);
     assert_eq!(bytes(&range("b", "a")), 0, "an empty range");
+}
+
+fn split_keys(state: &dyn StateEngine, _: &Path) {
+    for part in 0..4 {
+        let keys = 0..500_u64;
+        batch(state, |batch| keys.for_each(|n| batch.put(DATA, format!("user{:06}", n * 4 + part), noise(n, 1_024))));
+        // The last quarter stays in memory.
+        if part < 3 {
+            state.flush().unwrap();
+        }
+    }
+    let bytes = |range: &KeyRange| state.approximate_bytes(range).unwrap();
+    let all = bytes(&KeyRange::all());
+    let middle = crate::split::middle_key(state, &KeyRange::all()).unwrap().expect("two thousand keys have a middle");
+    let low = bytes(&KeyRange { end: middle, ..KeyRange::all() });
+    assert!((all / 3..all * 2 / 3).contains(&low), "{low} of {all} bytes lie below the middle");
+    let keys = crate::split::split_keys(state, &KeyRange::all(), all / 10, usize::MAX).unwrap();
+    assert!((6..=10).contains(&keys.len()), "{} cuts for ten parts", keys.len());
+    let smallest = keys.windows(2).map(|pair| bytes(&KeyRange { start: pair[0].clone(), end: pair[1].clone() })).min();
+    assert!(smallest.is_some_and(|smallest| smallest > all / 20), "a part of {smallest:?} bytes of {all}");
 }
 
 fn statistics(state: &dyn StateEngine, _: &Path) {
