@@ -129,47 +129,72 @@ const COMMON_BANS: &[&str] = &[
     "rocksdb::DBCommon::flush_cf_opt",
 ];
 
+/// The feature that lets bugs be planted, and the only crate whose tests may have it. Nothing may have it by default.
+const PLANTED: &str = "planted";
+const PLANTED_IN_TESTS_OF: &str = "sim";
+
 /// One dependency as a manifest declares it.
 struct Edge {
     from: String,
     to: String,
     /// A dev-dependency.
     test: bool,
+    /// What it asks for.
+    features: Vec<String>,
+}
+
+/// A feature of a crate, and what it switches on.
+struct Feature {
+    of: String,
+    name: String,
+    enables: Vec<String>,
 }
 
 /// The workspace's crates and everything that they declare, third-party crates included.
 struct Graph {
     crates: BTreeSet<String>,
     edges: Vec<Edge>,
+    features: Vec<Feature>,
 }
 
 impl Graph {
     /// The workspace that this test belongs to. Manifests suffice: nothing is resolved, so no network is needed.
     fn of_workspace() -> Self {
         let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap();
-        let mut graph = Self { crates: BTreeSet::new(), edges: Vec::new() };
+        let mut graph = Self { crates: BTreeSet::new(), edges: Vec::new(), features: Vec::new() };
         for package in metadata.workspace_packages() {
             let from = package.name.to_string();
             graph.edges.extend(package.dependencies.iter().map(|dependency| Edge {
                 from: from.clone(),
                 to: dependency.name.clone(),
                 test: dependency.kind == DependencyKind::Development,
+                features: dependency.features.clone(),
             }));
+            let feature = |(name, enables): (&String, &Vec<String>)| Feature {
+                of: from.clone(),
+                name: name.clone(),
+                enables: enables.clone(),
+            };
+            graph.features.extend(package.features.iter().map(feature));
             graph.crates.insert(from);
         }
         graph
     }
 
-    /// A small graph for the tests of the checks: `from -> to`, or `from ~> to` for a dev-dependency.
+    /// A small graph for the tests of the checks: `from -> to`, or `from ~> to` for a dev-dependency; `to` may ask for a
+    /// feature, as in `types/planted`.
     fn parse(edges: &[&str]) -> Self {
         let edges: Vec<Edge> = edges
             .iter()
             .map(|edge| {
                 let parts: Vec<&str> = edge.split(' ').collect();
-                Edge { from: parts[0].to_owned(), to: parts[2].to_owned(), test: parts[1] == "~>" }
+                let (to, feature) = parts[2].split_once('/').map_or((parts[2], None), |(to, name)| (to, Some(name)));
+                let features = feature.into_iter().map(str::to_owned).collect();
+                Edge { from: parts[0].to_owned(), to: to.to_owned(), test: parts[1] == "~>", features }
             })
             .collect();
-        Self { crates: LAYERS.iter().map(|(name, _)| (*name).to_owned()).collect(), edges }
+        let crates = LAYERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        Self { crates, edges, features: Vec::new() }
     }
 
     /// Every workspace crate that `start` is built from, itself included.
@@ -201,7 +226,24 @@ fn faults(graph: &Graph) -> Vec<String> {
     faults.extend(graph.edges.iter().flat_map(reserved_edge));
     faults.extend(graph.edges.iter().filter_map(undetermined_edge));
     faults.extend(network_below_embed(graph));
+    faults.extend(graph.edges.iter().filter_map(planting_edge));
+    faults.extend(graph.features.iter().filter_map(planting_feature));
     faults
+}
+
+/// A dependency that brings planted bugs into what users run, or into the tests of others than the simulator.
+fn planting_edge(edge: &Edge) -> Option<String> {
+    let plants = edge.features.iter().any(|feature| feature == PLANTED);
+    let allowed = edge.test && edge.from == PLANTED_IN_TESTS_OF;
+    let Edge { from, to, .. } = edge;
+    (plants && !allowed).then(|| format!("{from} asks {to} for planted bugs; only {PLANTED_IN_TESTS_OF}'s tests may"))
+}
+
+/// A feature that plants bugs under another name: by default, or in passing.
+fn planting_feature(feature: &Feature) -> Option<String> {
+    let Feature { of, name, enables } = feature;
+    let plants = enables.iter().any(|enabled| enabled.rsplit('/').next() == Some(PLANTED));
+    (plants && name != PLANTED).then(|| format!("{of}'s feature {name} plants bugs: only {PLANTED:?} may"))
 }
 
 /// Crates without a layer, and layers without a crate.
@@ -369,6 +411,24 @@ fn a_network_far_below_embed_is_a_fault() {
 
     let tests_only = Graph::parse(&["embed -> store", "store -> runtime", "runtime ~> axum"]);
     assert_eq!(faults(&tests_only), Vec::<String>::new());
+}
+
+#[test]
+fn planted_bugs_stay_in_the_simulator() {
+    for edge in ["store -> types/planted", "raftyard ~> types/planted", "raftyard -> sim/planted"] {
+        let faults = faults(&Graph::parse(&[edge]));
+        assert!(faults.iter().any(|fault| fault.contains("planted bugs")), "{edge}: {faults:?}");
+    }
+    assert_eq!(faults(&Graph::parse(&["sim -> types", "sim ~> types/planted"])), Vec::<String>::new());
+
+    let feature = |of: &str, name: &str, enables: &str| Feature {
+        of: of.to_owned(),
+        name: name.to_owned(),
+        enables: vec![enables.to_owned()],
+    };
+    assert!(planting_feature(&feature("sim", "default", "planted")).is_some());
+    assert!(planting_feature(&feature("store", "fast", "types/planted")).is_some());
+    assert!(planting_feature(&feature("sim", "planted", "types/planted")).is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use engine::{StateBatch, StateRead};
-use types::ColumnFamily;
+use types::{ColumnFamily, PlantedBug, PlantedBugs};
 
 use crate::overlay::{Overlay, Pending};
 
@@ -19,12 +19,18 @@ pub const MAX_BATCH_CHANGES: usize = 64 << 10;
 pub(crate) struct PendingBatch {
     pub batch: StateBatch,
     overlay: Overlay,
+    planted: PlantedBugs,
 }
 
 impl PendingBatch {
+    /// The same with planted bugs.
+    pub fn planting(self, planted: PlantedBugs) -> Self {
+        Self { planted, ..self }
+    }
+
     /// A key's value as it is behind all changes so far.
     pub fn get(&mut self, engine: &dyn StateRead, family: ColumnFamily, key: &[u8]) -> engine::Result<Option<Bytes>> {
-        if self.batch.is_empty() {
+        if self.batch.is_empty() || self.planted.has(PlantedBug::SwapReadsEngine) {
             return engine.get(family.into(), key);
         }
         match self.overlay.look_up(self.batch.ops(), family, key) {

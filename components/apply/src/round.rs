@@ -7,7 +7,8 @@ use engine::meta::apply_state_key;
 use engine::{ApplyState, Entry, Family, StateEngine, WriterId};
 use proto::log::{Command, CompactLog};
 use types::{
-    Generation, LogIndex, PeerId, RegionDescriptor, RegionId, RequestError, Round, WriteResponder, WriteResult,
+    Generation, LogIndex, PeerId, PlantedBug, PlantedBugs, RegionDescriptor, RegionId, RequestError, Round,
+    WriteResponder, WriteResult,
 };
 
 use crate::applier::{ApplyError, RegionApplier, check_apply_state, compact_log};
@@ -87,6 +88,7 @@ pub struct ApplyRound {
     /// What the next [`RoundOutcome`] holds so far; its `applied` and `round` are filled in at the end.
     outcome: RoundOutcome,
     failed: bool,
+    planted: PlantedBugs,
 }
 
 /// How far a region came in this round.
@@ -107,7 +109,14 @@ impl ApplyRound {
             regions: BTreeMap::new(),
             outcome: RoundOutcome::default(),
             failed: false,
+            planted: PlantedBugs::NONE,
         }
+    }
+
+    /// The same with planted bugs, for the simulator.
+    #[must_use]
+    pub fn planting(self, planted: PlantedBugs) -> Self {
+        Self { planted, pending: self.pending.planting(planted), ..self }
     }
 
     /// Executes a region's entries into the batch. A batch that has outgrown its bound is written between two entries;
@@ -236,6 +245,10 @@ impl ApplyRound {
     fn write(&mut self) -> Result<(), ApplyError> {
         let round = self.written.next();
         let batch = &mut self.pending.batch;
+        if self.planted.has(PlantedBug::AppliedTwice) {
+            self.engine.write(batch)?;
+            batch.clear();
+        }
         let mut unwritten = false;
         for (region, progress) in self.regions.iter_mut().filter(|(_, progress)| !progress.written) {
             batch.put(Family::Meta, apply_state_key(*region), progress.applied.apply_state.encode());

@@ -1,7 +1,7 @@
 //! What may be tuned about the coordinator.
 
 use bytes::Bytes;
-use types::{ClusterId, limits};
+use types::{ClusterId, PlantedBugs, limits};
 
 use crate::error::CoordinatorError;
 
@@ -25,12 +25,14 @@ pub struct CoordinatorConfig {
     pub split_keys: Vec<Bytes>,
     /// How many stores must have joined before a fresh cluster is laid out. At least `replicas`.
     pub expected_stores: usize,
+    /// Bugs to be found by the simulator; always none in a build for users.
+    pub planted: PlantedBugs,
 }
 
 impl CoordinatorConfig {
     /// Three replicas on three stores, and one region.
     pub fn new(cluster_id: ClusterId) -> Self {
-        Self { cluster_id, replicas: 3, split_keys: Vec::new(), expected_stores: 3 }
+        Self { cluster_id, replicas: 3, split_keys: Vec::new(), expected_stores: 3, planted: PlantedBugs::NONE }
     }
 
     /// Checks what the types cannot.

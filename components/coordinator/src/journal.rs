@@ -6,7 +6,10 @@ use engine::{EngineError, RegionSnapshot};
 use proto::log::{Command, Delete, Operation, Put, WriteBatch, command, operation};
 use region::ReadResponder;
 use store::StoreHandle;
-use types::{ColumnFamily, RegionId, RequestError, RequestHeader, Responder, Term, WriteResponder};
+use types::{
+    ColumnFamily, LogIndex, PlantedBug, PlantedBugs, RegionId, RequestError, RequestHeader, Responder, Term,
+    WriteResponder,
+};
 
 use crate::machine::LoadError;
 use crate::record::{RawRecord, RecordWrite};
@@ -32,17 +35,31 @@ pub trait Journal: Send + Sync + 'static {
 pub struct StoreJournal {
     store: StoreHandle,
     region: RegionId,
+    planted: PlantedBugs,
 }
 
 impl StoreJournal {
     /// The records of a store's region. The region belongs to the coordinator alone.
     pub fn new(store: StoreHandle, region: RegionId) -> Self {
-        Self { store, region }
+        Self { store, region, planted: PlantedBugs::NONE }
+    }
+
+    /// The same with planted bugs, for the simulator.
+    #[must_use]
+    pub fn planting(self, planted: PlantedBugs) -> Self {
+        Self { planted, ..self }
     }
 
     /// The region.
     pub fn region(&self) -> RegionId {
         self.region
+    }
+
+    /// What the region's replica here happens to hold, for a planted bug.
+    fn unconfirmed(&self) -> Result<RegionSnapshot, RequestError> {
+        let view = self.store.region(self.region).ok_or(RequestError::RegionNotFound { region: self.region })?;
+        let data = self.store.engines().state.snapshot();
+        Ok(RegionSnapshot { descriptor: view.descriptor, applied: LogIndex(0), data })
     }
 
     /// The region accepts a term that is one behind its own. That does no harm: a leader of the term after ours that is
@@ -73,6 +90,9 @@ impl Journal for StoreJournal {
                 result.map(|snapshot| read_all(&snapshot).map_err(|error| LoadError::Engine(error.to_string())));
             done.respond(records);
         };
+        if self.planted.has(PlantedBug::CoordinatorLoadsEarly) {
+            return answer(self.unconfirmed());
+        }
         self.store.read(header, ReadResponder::new(answer));
     }
 }

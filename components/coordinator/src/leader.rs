@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use types::{Instant, StoreId, Term};
+use types::{Instant, PlantedBug, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -76,13 +76,14 @@ impl Leader {
                 created_unix_ms: at.unix_ms,
             })
         });
+        let from_clock = config.planted.has(PlantedBug::TimestampsFromClock);
         let mut leader = Self {
             term,
             regions: RoutingTable::default(),
             heard: BTreeMap::new(),
             since: at.now,
             totals: Totals::default(),
-            oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
+            oracle: TimestampOracle::resume(if from_clock { 0 } else { meta.timestamp_bound_ms }),
             ids: IdAllocator::resume(meta.id_bound),
             changes: VecDeque::new(),
             waiting: VecDeque::new(),

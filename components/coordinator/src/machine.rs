@@ -12,7 +12,7 @@
 //!
 //! A machine that leads and failed to load tries again with the next request that it refuses.
 
-use types::{RequestError, Term};
+use types::{PlantedBug, RequestError, Term};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -263,9 +263,18 @@ impl Machine {
     /// claim's read sees.
     fn claim(&mut self, effects: &mut Vec<Effect>) {
         if let (Phase::Idle, Some(term), None) = (&self.phase, self.leadership, &self.flight) {
+            if self.config.planted.has(PlantedBug::CoordinatorLoadsEarly) {
+                return self.load(term, effects);
+            }
             self.phase = Phase::Claiming { term };
             self.write(term, vec![Record::Claim(term).put()], Purpose::Claim, effects);
         }
+    }
+
+    fn load(&mut self, term: Term, effects: &mut Vec<Effect>) {
+        let task = self.take_task();
+        self.phase = Phase::Loading { term, task };
+        effects.push(Effect::Load { task });
     }
 
     fn take_task(&mut self) -> TaskNumber {
@@ -325,9 +334,7 @@ impl Machine {
         match (&self.phase, result) {
             (Phase::Claiming { term }, Ok(())) => {
                 let term = *term;
-                let task = self.take_task();
-                self.phase = Phase::Loading { term, task };
-                effects.push(Effect::Load { task });
+                self.load(term, effects);
             }
             (Phase::Claiming { .. }, Err(_)) => self.phase = Phase::Idle,
             _ => self.claim(effects),
@@ -345,9 +352,10 @@ impl Machine {
             Err(LoadError::Refused(_)) => return,
             Err(LoadError::Engine(cause)) => return self.fail(CoordinatorError::Failed { cause }, effects),
         };
+        let early = self.config.planted.has(PlantedBug::CoordinatorLoadsEarly);
         match meta::load(&records) {
             Err(error) => self.fail(error, effects),
-            Ok(loaded) if loaded.claim != Some(term) => {}
+            Ok(loaded) if loaded.claim != Some(term) && !early => {}
             Ok(loaded) => {
                 let (leader, plan) = Leader::open(&self.config, loaded.meta, term, self.latest);
                 self.phase = Phase::Opening(Box::new(leader));

@@ -1,5 +1,6 @@
 //! What may be tuned about a region's peer. Shared by all peers of a store.
 
+use types::PlantedBugs;
 use types::limits;
 use types::seed::Seed;
 
@@ -33,6 +34,8 @@ pub struct RegionConfig {
     pub max_log_bytes: u64,
     /// Where the peers' chance comes from.
     pub seed: Seed,
+    /// Bugs to be found by the simulator; always none in a build for users.
+    pub planted: PlantedBugs,
 }
 
 impl Default for RegionConfig {
@@ -51,6 +54,7 @@ impl Default for RegionConfig {
             compact_bytes: 4 << 20,
             max_log_bytes: 1 << 30,
             seed: Seed(0),
+            planted: PlantedBugs::NONE,
         }
     }
 }

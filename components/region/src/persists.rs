@@ -157,6 +157,11 @@ impl Persists {
         (Some(complete), released)
     }
 
+    /// The newest ready that was taken.
+    pub(crate) fn newest(&self) -> ReadyNumber {
+        self.newest
+    }
+
     /// Whether nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         self.outstanding.is_empty()

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use raft::ReadState;
-use types::{LogIndex, Term};
+use types::{LogIndex, PlantedBug, Term};
 
 use crate::effect::{Effect, ReadGrant};
 use crate::input::{Read, ReadResponder};
@@ -130,7 +130,11 @@ impl Region {
         }
         let term = self.standing.term;
         let context = self.leader_mut().and_then(|leader| leader.reads.ask(term));
-        if let Some(context) = context {
+        let Some(context) = context else { return };
+        if self.config.planted.has(PlantedBug::ReadUnconfirmed) {
+            let index = self.node.raft.raft_log.committed;
+            self.node.raft.read_states.push(ReadState { index, request_ctx: context });
+        } else {
             self.node.read_index(context);
         }
     }
@@ -150,7 +154,8 @@ impl Region {
     /// Grants the confirmed reads that are applied far enough.
     pub(crate) fn grant_reads(&mut self, effects: &mut Vec<Effect>) {
         let applied = self.node.store().apply_state().applied;
-        for responder in self.confirmed.take(applied) {
+        let early = self.config.planted.has(PlantedBug::ReadBeforeApplied);
+        for responder in self.confirmed.take(if early { LogIndex(u64::MAX) } else { applied }) {
             let grant = ReadGrant { descriptor: self.descriptor.clone(), applied };
             effects.push(Effect::Grant(responder, grant));
         }

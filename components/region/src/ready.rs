@@ -3,7 +3,7 @@
 use engine::Entry;
 use raft::eraftpb::Message;
 use slog::debug;
-use types::{LogIndex, ReadyNumber, RequestError, Term};
+use types::{LogIndex, PeerId, PlantedBug, ReadyNumber, RequestError, Term};
 
 use crate::cache::entry_bytes;
 use crate::effect::{Apply, Effect, Persist};
@@ -37,9 +37,16 @@ impl Region {
         self.confirm_reads(ready.take_read_states(), effects);
 
         self.keep(&entries);
-        let hard_state = from_raft_hard_state(&self.node.raft.hard_state());
-        let demand = self.persists.demand(hard_state.term, hard_state.vote, hard_state.commit, !entries.is_empty());
-        let complete = self.persists.begin(number, demand);
+        let mut hard_state = from_raft_hard_state(&self.node.raft.hard_state());
+        let mut demand = self.persists.demand(hard_state.term, hard_state.vote, hard_state.commit, !entries.is_empty());
+        let planted = self.config.planted;
+        if planted.has(PlantedBug::VoteNotPersisted) {
+            hard_state.vote = PeerId(0);
+        }
+        if planted.has(PlantedBug::LoneVoterSendsEarly) {
+            demand.barrier = false;
+        }
+        let complete = self.persists.begin(number, demand) || planted.has(PlantedBug::AppliedBeforeDurable);
         // A leader's appends leave beside its own write, not behind it (raft thesis §10.2.1).
         for message in early {
             if let Some(message) = self.persists.pass_early(message) {
@@ -71,7 +78,8 @@ impl Region {
 
     /// Everything up to a ready is durable.
     pub(crate) fn on_persisted(&mut self, durable: ReadyNumber, effects: &mut Vec<Effect>) {
-        let (complete, released) = self.persists.complete(durable);
+        let early = self.config.planted.has(PlantedBug::AckOutOfOrder);
+        let (complete, released) = self.persists.complete(if early { self.persists.newest() } else { durable });
         if let Some(number) = complete {
             self.node.on_persist_ready(number.0);
         }

@@ -149,7 +149,12 @@ impl CoordinatorConfig {
             self.split_keys.iter().map(|key| bytes::Bytes::copy_from_slice(key.as_bytes())).collect()
         };
         let expected_stores = if self.initial_stores == 0 { replicas } else { self.initial_stores as usize };
-        coordinator::CoordinatorConfig { cluster_id: fresh, replicas, split_keys, expected_stores }
+        coordinator::CoordinatorConfig {
+            replicas,
+            split_keys,
+            expected_stores,
+            ..coordinator::CoordinatorConfig::new(fresh)
+        }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

@@ -8,7 +8,7 @@ use engine::{
     WriterId, meta,
 };
 use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
-use types::{KeyRange, LogIndex, PeerId, RegionDescriptor, Round, StoreId, Term};
+use types::{KeyRange, LogIndex, PeerId, PlantedBug, PlantedBugs, RegionDescriptor, Round, StoreId, Term};
 
 use crate::error::StoreError;
 use crate::recovery::read_round;
@@ -32,6 +32,19 @@ pub fn bootstrapped(engines: &Engines) -> Result<Option<StoreIdent>, StoreError>
 /// [`StoreError::Ident`] when the store is bootstrapped already, or when its state engine holds data that no bootstrap
 /// left: then the log directory is missing, and starting anew would forget what the store had promised.
 pub fn bootstrap(engines: &Engines, ident: StoreIdent, regions: &[RegionDescriptor]) -> Result<(), StoreError> {
+    bootstrap_planting(engines, ident, regions, PlantedBugs::NONE)
+}
+
+/// [`bootstrap`] with planted bugs, for the simulator.
+///
+/// # Errors
+/// As [`bootstrap`].
+pub fn bootstrap_planting(
+    engines: &Engines,
+    ident: StoreIdent,
+    regions: &[RegionDescriptor],
+    planted: PlantedBugs,
+) -> Result<(), StoreError> {
     if let Some(found) = engines.log.ident()? {
         let cause = format!("the store is bootstrapped already, as store {} of cluster {}", found.store, found.cluster);
         return Err(StoreError::Ident { cause });
@@ -39,7 +52,9 @@ pub fn bootstrap(engines: &Engines, ident: StoreIdent, regions: &[RegionDescript
     let peers = own_peers(ident.store, regions)?;
     refuse_foreign_state(engines)?;
     let round = write_state(engines, ident, regions)?;
-    fence(&*engines.state, &[(WriterId::Bootstrap, round)])?;
+    if !planted.has(PlantedBug::BootstrapUnfenced) {
+        fence(&*engines.state, &[(WriterId::Bootstrap, round)])?;
+    }
     engines.log.write(log_batch(ident, regions, &peers), Durability::Synced)?;
     Ok(())
 }

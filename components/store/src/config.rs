@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use region::RegionConfig;
+use types::PlantedBugs;
 
 /// Settings of a store.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct StoreConfig {
     pub max_unflushed_age: Duration,
     /// How long a stopping store tries to hand its leaders over.
     pub stop_timeout: Duration,
+    /// Bugs to be found by the simulator; always none in a build for users.
+    pub planted: PlantedBugs,
 }
 
 impl Default for StoreConfig {
@@ -48,6 +51,7 @@ impl Default for StoreConfig {
             max_unflushed_log_bytes: 512 << 20,
             max_unflushed_age: Duration::from_secs(600),
             stop_timeout: Duration::from_secs(5),
+            planted: PlantedBugs::NONE,
         }
     }
 }

@@ -8,7 +8,8 @@ use proto::log::Command;
 use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
 use runtime::system::SendError;
 use types::{
-    InstanceId, Peer, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder, StoreId, Term, WriteResponder,
+    InstanceId, Peer, PlantedBug, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder, StoreId, Term,
+    WriteResponder,
 };
 
 use crate::error::StoreError;
@@ -204,6 +205,9 @@ impl StoreHandle {
     /// # Errors
     /// The log engine's; the store fails by it as well.
     pub fn remember_instance(&self, store: StoreId, instance: InstanceId) -> Result<InstanceId, StoreError> {
+        if self.shared.config.planted.has(PlantedBug::WipedStoreVotes) {
+            return Ok(instance);
+        }
         let mut known = self.shared.instances.lock();
         if let Some(known) = known.get(&store) {
             return Ok(*known);

@@ -29,7 +29,7 @@ mod table;
 pub mod threads;
 mod upkeep;
 
-pub use bootstrap::{bootstrap, bootstrapped};
+pub use bootstrap::{bootstrap, bootstrap_planting, bootstrapped};
 pub use config::StoreConfig;
 pub use drive::{Stepper, Store};
 pub use error::StoreError;

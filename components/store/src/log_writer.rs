@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use engine::{Durability, LogBatch, LogOp};
 use region::{Input, Persist};
 use slog::warn;
-use types::{Generation, ReadyNumber, RegionId};
+use types::{Generation, PlantedBug, ReadyNumber, RegionId};
 
 use crate::error::StoreError;
 use crate::panic::catch;
@@ -56,14 +56,19 @@ pub(crate) fn run_log_writer(shared: &Shared, queue: &Receiver<Vec<Persist>>) {
         for more in queue.try_iter().take(QUEUED_ROUNDS) {
             persists.extend(more);
         }
-        if !shared.is_running() {
-            continue;
-        }
-        match catch(|| write_synced(shared, &mut persists)) {
-            Ok(Ok(written)) => tell(shared, written),
-            Ok(Err(error)) => shared.fail(error),
-            Err(cause) => shared.fail(StoreError::Panic { region: RegionId(0), cause }),
-        }
+        write_round(shared, persists);
+    }
+}
+
+/// Writes what was taken from the queue, and tells the regions.
+pub(crate) fn write_round(shared: &Shared, mut persists: Vec<Persist>) {
+    if !shared.is_running() {
+        return;
+    }
+    match catch(|| write_synced(shared, &mut persists)) {
+        Ok(Ok(written)) => tell(shared, written),
+        Ok(Err(error)) => shared.fail(error),
+        Err(cause) => shared.fail(StoreError::Panic { region: RegionId(0), cause }),
     }
 }
 
@@ -87,7 +92,8 @@ fn write_synced(shared: &Shared, persists: &mut Vec<Persist>) -> Result<Vec<Writ
     }
     let (clock, metrics) = (&shared.around.clock, &shared.around.metrics);
     let started = clock.now();
-    shared.engines.log.write(batch, Durability::Synced)?;
+    let unsynced = shared.config.planted.has(PlantedBug::AnswerBeforeFsync);
+    shared.engines.log.write(batch, if unsynced { Durability::Buffered } else { Durability::Synced })?;
     let took = clock.now().since(started);
     metrics.log_write_duration.observe(took.as_secs_f64());
     if took > SLOW_WRITE {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::{Birth, EngineError, Family, HardState, RegionLog, StateRead, StoreIdent, WriterId, meta};
 use region::Restored;
-use types::{Generation, LogIndex, Peer, RegionDescriptor, RegionId, Round};
+use types::{Generation, LogIndex, Peer, PlantedBug, PlantedBugs, RegionDescriptor, RegionId, Round};
 
 use crate::bootstrap::initial_apply_state;
 use crate::error::StoreError;
@@ -18,14 +18,14 @@ pub(crate) struct Recovered {
 }
 
 /// Reads and checks both engines.
-pub(crate) fn recover(engines: &Engines) -> Result<Recovered, StoreError> {
+pub(crate) fn recover(engines: &Engines, planted: PlantedBugs) -> Result<Recovered, StoreError> {
     let ident = read_ident(engines)?;
     let mut states: BTreeMap<RegionId, meta::RegionState> =
         meta::read_regions(&*engines.state)?.into_iter().map(|state| (state.descriptor.id, state)).collect();
     let mut regions = Vec::new();
     for log in engines.log.regions()? {
         match states.remove(&log.region) {
-            Some(state) => regions.push(restore(engines, ident, &log, state)?),
+            Some(state) => regions.push(restore(engines, ident, &log, state, planted)?),
             None => check_absent(&log)?,
         }
     }
@@ -66,14 +66,15 @@ fn restore(
     ident: StoreIdent,
     log: &RegionLog,
     state: meta::RegionState,
+    planted: PlantedBugs,
 ) -> Result<Restored, StoreError> {
     let meta::RegionState { descriptor, apply_state } = state;
     let region = descriptor.id;
     let peer = check_peer(ident, log, &descriptor)?;
     let hard_state = log.state.map(|state| state.hard_state).unwrap_or_default();
     let last_index = log.bounds.map_or(apply_state.truncated, |(_, last)| last);
-    let hard_state =
-        HardState { commit: hard_state.commit.max(log.commit_floor).max(apply_state.applied), ..hard_state };
+    let applied = if planted.has(PlantedBug::CommitNotRaised) { LogIndex(0) } else { apply_state.applied };
+    let hard_state = HardState { commit: hard_state.commit.max(log.commit_floor).max(applied), ..hard_state };
 
     let ensure = |holds: bool, cause: String| if holds { Ok(()) } else { Err(refuse(region, cause)) };
     // Raft skips entries that are missing without a word: that there are none is for us to check (D8).
@@ -108,7 +109,7 @@ fn restore(
         last_index,
         log_bytes,
         generation: Generation(1),
-        may_have_voted: !fresh,
+        may_have_voted: !fresh && !planted.has(PlantedBug::RestartedVoterVotes),
     })
 }
 

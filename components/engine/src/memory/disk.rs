@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use types::PlantedBugs;
 use types::seed::Rng;
 use types::{InstanceId, StoreId};
 
@@ -25,11 +26,13 @@ pub struct MemOptions {
     /// When so many buffered writes of the log engine wait for a sync, the oldest becomes durable by itself, as an
     /// operating system writes its pages back.
     pub max_unsynced_writes: usize,
+    /// Bugs to be found by the simulator; always none in a build for users.
+    pub planted: PlantedBugs,
 }
 
 impl Default for MemOptions {
     fn default() -> Self {
-        Self { write_buffer_bytes: 64 << 20, max_unsynced_writes: 4_096 }
+        Self { write_buffer_bytes: 64 << 20, max_unsynced_writes: 4_096, planted: PlantedBugs::NONE }
     }
 }
 

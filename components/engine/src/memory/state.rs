@@ -94,7 +94,7 @@ impl StateEngine for MemStateEngine {
         let mut content = self.lock(FaultPoint::StateFlush)?;
         let space = &self.process.shared.space;
         space.check(FaultPoint::StateFlush, content.unflushed_bytes())?;
-        content.flush(space);
+        content.flush(space, self.process.shared.options.planted);
         Ok(())
     }
 

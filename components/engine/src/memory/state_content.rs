@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use types::{ColumnFamily, KeyRange};
+use types::{ColumnFamily, KeyRange, PlantedBug, PlantedBugs};
 
 use super::file::Pair;
 use super::space::Space;
@@ -173,13 +173,17 @@ impl StateContent {
         self.since.push(Event::Batch(batch.clone()));
     }
 
-    pub(super) fn flush(&mut self, space: &Space) {
+    pub(super) fn flush(&mut self, space: &Space, planted: PlantedBugs) {
         if self.unflushed_batches > 0 {
             self.statistics.flushes += 1;
             self.statistics.flushed_bytes += self.unflushed_bytes;
         }
         let current = self.current.clone();
+        let before = std::mem::take(&mut self.flushed);
         self.restart_from(current, space);
+        if planted.has(PlantedBug::OneFamilyFlushed) {
+            user_families().for_each(|family| *self.flushed.family_mut(family) = before.family(family).clone());
+        }
     }
 
     /// Makes a moment the durable one and the only one.
