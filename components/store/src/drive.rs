@@ -1,13 +1,12 @@
 //! Opening a store, and driving it on one thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apply::RegionApplier;
-use crossbeam_channel::{Receiver, bounded};
 use engine::{Durability, LogBatch, LogOp, WriterId};
 use parking_lot::Mutex;
-use region::{Input, Persist, Region, Restored, Role};
+use region::{Input, Region, Restored, Role};
 use runtime::system::{System, SystemConfig};
 use slog::{info, o};
 use types::{PlantedBug, Responder};
@@ -16,7 +15,7 @@ use crate::apply_poller::{ApplyActor, ApplyHandler};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::handle::{RegionView, StoreHandle};
-use crate::log_writer::{LogWriter, QUEUED_ROUNDS, write_round};
+use crate::log_writer::LogWriter;
 use crate::raft_poller::{RaftActor, RaftHandler};
 use crate::recovery::{read_round, recover, replay_targets};
 use crate::shared::{Engines, Shared, Status, Surroundings};
@@ -81,20 +80,12 @@ impl Store {
     /// # Errors
     /// The state engine's.
     pub fn into_stepper(self) -> Result<Stepper, StoreError> {
-        let shared = self.shared;
-        let (queue, rounds) = bounded(QUEUED_ROUNDS);
-        let (writer, rounds) = match shared.config.log_writer_thread {
-            true => (LogWriter::Queued(queue), Some(rounds)),
-            false => (LogWriter::Inline(Arc::clone(&shared)), None),
-        };
-        let apply: Result<VecDeque<_>, _> =
-            (0..shared.config.apply_pollers.max(1)).map(|number| apply_handler(&shared, number as u16)).collect();
+        let writer = LogWriter::Inline(Arc::clone(&self.shared));
         Ok(Stepper {
-            raft: RaftHandler::new(Arc::clone(&shared), writer),
-            rounds,
-            apply: apply?,
+            raft: RaftHandler::new(Arc::clone(&self.shared), writer),
+            apply: apply_handler(&self.shared, 0)?,
             upkeep: Upkeep::new(),
-            shared,
+            shared: self.shared,
         })
     }
 }
@@ -144,15 +135,10 @@ pub(crate) fn tick(shared: &Shared) {
 }
 
 /// A store that is driven on one thread, a round at a time; for tests, the simulator, and whoever has no threads.
-///
-/// It has as many apply pollers as the configuration says, which take turns, and one raft poller. Where the configuration
-/// asks for a thread that writes the log, the rounds of raft wait in its queue until [`write_log`](Self::write_log).
 pub struct Stepper {
     shared: Arc<Shared>,
     raft: RaftHandler,
-    /// What the log writer has not written yet, if the log is not written by the raft poller itself.
-    rounds: Option<Receiver<Vec<Persist>>>,
-    apply: VecDeque<ApplyHandler>,
+    apply: ApplyHandler,
     upkeep: Upkeep,
 }
 
@@ -167,32 +153,10 @@ impl Stepper {
         tick(&self.shared);
     }
 
-    /// One round of raft, of the log writer and of one apply poller. False when there was nothing to do.
+    /// One round of raft and one of apply. False when there was nothing to do.
     pub fn step(&mut self) -> bool {
-        let stepped = self.step_raft();
-        let written = self.write_log();
-        self.step_apply() || stepped || written
-    }
-
-    /// One round of raft. False when there was nothing to do.
-    pub fn step_raft(&mut self) -> bool {
-        if self.rounds.as_ref().is_some_and(Receiver::is_full) {
-            self.write_log();
-        }
-        self.shared.raft.poll_once(&mut self.raft)
-    }
-
-    /// Writes the oldest round of raft that waits for the log writer. False when none does.
-    pub fn write_log(&mut self) -> bool {
-        let Some(round) = self.rounds.as_ref().and_then(|rounds| rounds.try_recv().ok()) else { return false };
-        write_round(&self.shared, round);
-        true
-    }
-
-    /// One round of the apply poller whose turn it is. False when there was nothing to do.
-    pub fn step_apply(&mut self) -> bool {
-        self.apply.rotate_left(1);
-        self.apply.back_mut().is_some_and(|poller| self.shared.apply.poll_once(poller))
+        let stepped = self.shared.raft.poll_once(&mut self.raft);
+        self.shared.apply.poll_once(&mut self.apply) || stepped
     }
 
     /// Steps until there is nothing to do.

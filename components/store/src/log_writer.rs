@@ -56,19 +56,14 @@ pub(crate) fn run_log_writer(shared: &Shared, queue: &Receiver<Vec<Persist>>) {
         for more in queue.try_iter().take(QUEUED_ROUNDS) {
             persists.extend(more);
         }
-        write_round(shared, persists);
-    }
-}
-
-/// Writes what was taken from the queue, and tells the regions.
-pub(crate) fn write_round(shared: &Shared, mut persists: Vec<Persist>) {
-    if !shared.is_running() {
-        return;
-    }
-    match catch(|| write_synced(shared, &mut persists)) {
-        Ok(Ok(written)) => tell(shared, written),
-        Ok(Err(error)) => shared.fail(error),
-        Err(cause) => shared.fail(StoreError::Panic { region: RegionId(0), cause }),
+        if !shared.is_running() {
+            continue;
+        }
+        match catch(|| write_synced(shared, &mut persists)) {
+            Ok(Ok(written)) => tell(shared, written),
+            Ok(Err(error)) => shared.fail(error),
+            Err(cause) => shared.fail(StoreError::Panic { region: RegionId(0), cause }),
+        }
     }
 }
 

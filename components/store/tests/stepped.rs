@@ -6,7 +6,6 @@ mod support;
 
 use bytes::Bytes;
 use engine::memory::CrashPoint;
-use store::StoreConfig;
 use support::{Cluster, pairs};
 use types::seed::Rng;
 use types::{ColumnFamily, CommandOutput, RequestError, StoreId};
@@ -14,12 +13,8 @@ use types::{ColumnFamily, CommandOutput, RequestError, StoreId};
 /// Three stores, fifty regions: elections, writes, a crash that loses what it may, a restart, and the same data
 /// everywhere at the end. Returns the trace.
 fn life(seed: u64) -> (u64, u64) {
-    life_with(seed, StoreConfig::default())
-}
-
-fn life_with(seed: u64, config: StoreConfig) -> (u64, u64) {
     let mut rng = Rng::new(seed);
-    let mut cluster = Cluster::with_config(3, 50, config);
+    let mut cluster = Cluster::new(3, 50);
     cluster.elect_all();
     let first = pairs(500, "first");
     cluster.put_all(&first);
@@ -52,29 +47,6 @@ fn the_same_seed_gives_the_same_trace() {
     assert!(events > 1_000, "only {events} things happened");
     assert_eq!(life(1), (digest, events));
     assert_ne!(life(2).0, 0);
-}
-
-#[test]
-fn a_log_writer_and_several_apply_pollers_are_stepped_too() {
-    let config =
-        StoreConfig { log_writer_thread: true, apply_pollers: 3, regions_per_round: 5, ..StoreConfig::default() };
-    let first = life_with(1, config.clone());
-    assert_eq!(life_with(1, config), first);
-    assert_ne!(life(1), first);
-}
-
-#[test]
-fn what_the_log_writer_has_not_written_is_not_promised() {
-    let config = StoreConfig { log_writer_thread: true, ..StoreConfig::default() };
-    let mut cluster = Cluster::with_config(1, 1, config);
-    cluster.elect_all();
-    let answer = cluster.put(0, "key0001", "value");
-    let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
-    while stepper.step_raft() || stepper.step_apply() {}
-    assert!(answer.lock().unwrap().is_none(), "answered before the log holds it");
-    assert!(stepper.write_log() && !stepper.write_log());
-    stepper.run_until_idle();
-    assert!(matches!(*answer.lock().unwrap(), Some(Ok(CommandOutput::Written))));
 }
 
 #[test]
