@@ -10,11 +10,13 @@
 //! Invariants: everything that happens is a function of the seed and the profile. Nothing here looks at a clock, draws
 //! chance from anywhere but the seed, starts a thread, or iterates over an unordered map.
 //!
-//! Reading order: [`observation`], [`call`], [`ledger`], [`check`].
+//! Reading order: [`observation`], [`call`], [`ledger`], [`check`]; then [`history`], [`workload`].
 
 pub mod call;
 pub mod check;
+pub mod history;
 pub mod ledger;
 pub mod observation;
+pub mod workload;
 
 pub use observation::{DiskContent, Event, Observation};

@@ -1,5 +1,10 @@
 //! What must hold of every run. Each checker is in a file of its own.
 
+pub mod answers;
+pub mod counters;
+pub mod linearizability;
+pub mod scans;
+pub mod timestamps;
 pub mod watch;
 
 use store::StoreConfig;
