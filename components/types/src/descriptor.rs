@@ -1,21 +1,8 @@
 //! What a region is: its range, its epoch and its members.
 
+use crate::epoch::RegionEpoch;
 use crate::id::{PeerId, RegionId, StoreId};
 use crate::range::KeyRange;
-
-/// A region's version: `conf_ver` changes with membership, `version` with the range. Both only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct RegionEpoch {
-    /// Grows with each membership change.
-    pub conf_ver: u64,
-    /// Grows with each split and merge.
-    pub version: u64,
-}
-
-impl RegionEpoch {
-    /// The epoch of a region that was just made.
-    pub const INITIAL: Self = Self { conf_ver: 1, version: 1 };
-}
 
 /// A peer's part in its raft group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,6 +20,16 @@ pub enum PeerRole {
 }
 
 impl PeerRole {
+    /// Whether a peer of this role counts in the configuration that stays when a joint one is left.
+    pub const fn votes_afterwards(self) -> bool {
+        matches!(self, Self::Voter | Self::IncomingVoter)
+    }
+
+    /// Whether a peer of this role counts in the configuration that a joint one replaces.
+    pub const fn voted_before(self) -> bool {
+        matches!(self, Self::Voter | Self::DemotingVoter)
+    }
+
     /// The role with this number on the wire and on disk, if there is one.
     pub const fn from_number(number: u32) -> Option<Self> {
         match number {
@@ -80,6 +77,11 @@ impl RegionDescriptor {
     /// The member on a store, if there is one.
     pub fn peer_on(&self, store: StoreId) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.store_id == store)
+    }
+
+    /// Whether the configuration is joint: some member's role ends when it is left.
+    pub fn is_joint(&self) -> bool {
+        self.peers.iter().any(|peer| matches!(peer.role, PeerRole::IncomingVoter | PeerRole::DemotingVoter))
     }
 
     /// The member with an id, if there is one.

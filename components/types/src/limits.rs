@@ -21,3 +21,6 @@ pub const INITIAL_LOG_INDEX: u64 = 5;
 
 /// See [`INITIAL_LOG_INDEX`].
 pub const INITIAL_LOG_TERM: u64 = 5;
+
+/// Most new regions of one split.
+pub const MAX_SPLIT_REGIONS: usize = 256;
