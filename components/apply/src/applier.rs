@@ -79,6 +79,11 @@ impl RegionApplier {
         Self { descriptor, peer, apply_state }
     }
 
+    /// Whether an applied entry removed the peer. Then nothing more is applied: the peer only waits to be destroyed (D9).
+    pub fn is_removed(&self) -> bool {
+        self.descriptor.peer(self.peer).is_none()
+    }
+
     /// The apply state behind an entry.
     ///
     /// # Errors

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::meta::apply_state_key;
-use engine::{ApplyState, Entry, Family, StateEngine, WriterId};
-use proto::log::{Command, CompactLog};
+use engine::{ApplyState, Change, Entry, Family, StateEngine, WriterId};
+use proto::log::Command;
 use types::{
     Generation, LogIndex, PeerId, PlantedBug, PlantedBugs, RegionDescriptor, RegionId, RequestError, Round,
     WriteResponder, WriteResult,
 };
 
-use crate::applier::{ApplyError, RegionApplier, check_apply_state, compact_log};
+use crate::applier::{ApplyError, RegionApplier, check_apply_state};
+use crate::arbiter::{Arbiter, SplitsAlone};
 use crate::entry::{self, Content};
 use crate::execute::execute;
 use crate::pending::PendingBatch;
@@ -31,7 +32,7 @@ pub struct ApplyTask {
 }
 
 /// A region's entries were applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Applied {
     /// The region.
     pub region: RegionId,
@@ -39,6 +40,8 @@ pub struct Applied {
     pub generation: Generation,
     /// The state after them.
     pub apply_state: ApplyState,
+    /// What they changed about the region itself, in their order.
+    pub changes: Vec<Change>,
 }
 
 /// A log compaction was applied: the entries up to `truncated` may leave L once `round` is durable (D5).
@@ -79,14 +82,15 @@ pub struct RoundOutcome {
 /// (D3). After an [`ApplyError`] every answer that was not handed out is dropped, which tells its client *unknown*,
 /// and the round must not be used again.
 pub struct ApplyRound {
-    engine: Arc<dyn StateEngine>,
-    writer: WriterId,
+    pub(crate) engine: Arc<dyn StateEngine>,
+    pub(crate) arbiter: Arc<dyn Arbiter>,
+    pub(crate) writer: WriterId,
     /// The newest batch of this writer that is in the engine.
-    written: Round,
-    pending: PendingBatch,
+    pub(crate) written: Round,
+    pub(crate) pending: PendingBatch,
     regions: BTreeMap<RegionId, Progress>,
     /// What the next [`RoundOutcome`] holds so far; its `applied` and `round` are filled in at the end.
-    outcome: RoundOutcome,
+    pub(crate) outcome: RoundOutcome,
     failed: bool,
     planted: PlantedBugs,
 }
@@ -103,6 +107,7 @@ impl ApplyRound {
     pub fn new(engine: Arc<dyn StateEngine>, writer: WriterId, written: Round) -> Self {
         Self {
             engine,
+            arbiter: Arc::new(SplitsAlone),
             writer,
             written,
             pending: PendingBatch::default(),
@@ -119,8 +124,17 @@ impl ApplyRound {
         Self { planted, pending: self.pending.planting(planted), ..self }
     }
 
+    /// The same round with another arbiter than [`SplitsAlone`].
+    #[must_use]
+    pub fn with_arbiter(self, arbiter: Arc<dyn Arbiter>) -> Self {
+        Self { arbiter, ..self }
+    }
+
     /// Executes a region's entries into the batch. A batch that has outgrown its bound is written between two entries;
     /// each such write counts as a round. Answers wait for [`finish`](Self::finish) all the same.
+    ///
+    /// Nothing is executed behind an entry that removes this store's peer: the region goes on without it. Whoever waits
+    /// for such an entry is told that its outcome is unknown.
     ///
     /// # Errors
     /// All are fatal: the engine failed, or the entries are not what may come next.
@@ -153,48 +167,80 @@ impl ApplyRound {
     fn apply_entries(&mut self, applier: &mut RegionApplier, task: ApplyTask) -> Result<(), ApplyError> {
         let mut waiting = task.waiting.into_iter().peekable();
         for entry in task.entries {
+            if applier.is_removed() {
+                return Ok(());
+            }
             let index = LogIndex(entry.index);
             let responders = waiting.next_if(|(waits_for, _)| *waits_for == index).map(|(_, responders)| responders);
-            let apply_state = self.apply_entry(applier, entry, responders)?;
+            let (apply_state, change) = self.apply_entry(applier, entry, responders)?;
             check_apply_state(task.region, &apply_state);
             applier.apply_state = apply_state;
-            let applied = Applied { region: task.region, generation: task.generation, apply_state };
-            self.regions.insert(task.region, Progress { applied, written: false });
+            self.note_progress(task.region, task.generation, apply_state, change);
             // Between two entries only: see the crate's documentation.
             if self.pending.is_full() {
                 self.write()?;
             }
         }
         let left = waiting.next().map(|(index, _)| index);
-        assert!(left.is_none(), "region {}: someone waits for entry {left:?}, which did not come", task.region);
+        assert!(
+            left.is_none() || applier.is_removed(),
+            "region {}: someone waits for entry {left:?}, which did not come",
+            task.region
+        );
         Ok(())
     }
 
+    fn note_progress(
+        &mut self,
+        region: RegionId,
+        generation: Generation,
+        apply_state: ApplyState,
+        change: Option<Change>,
+    ) {
+        let begin =
+            || Progress { applied: Applied { region, generation, apply_state, changes: Vec::new() }, written: false };
+        let progress = self.regions.entry(region).or_insert_with(begin);
+        if progress.applied.generation != generation {
+            // A new `RawNode` began from what the older one's entries had left.
+            progress.applied.changes.clear();
+            progress.applied.generation = generation;
+        }
+        progress.applied.apply_state = apply_state;
+        progress.applied.changes.extend(change);
+        progress.written = false;
+    }
+
+    /// Executes one entry; gives the apply state behind it, and what it changed about the region itself.
     fn apply_entry(
         &mut self,
-        applier: &RegionApplier,
+        applier: &mut RegionApplier,
         entry: Entry,
         responders: Option<Vec<WriteResponder>>,
-    ) -> Result<ApplyState, ApplyError> {
-        let region = &applier.descriptor;
+    ) -> Result<(ApplyState, Option<Change>), ApplyError> {
+        let region = Arc::clone(&applier.descriptor);
         let mut state = applier.follow(&entry)?;
-        match entry::read(region.id, entry)? {
-            Content::Nothing => assert_number(region.id, &state, &responders, 0),
+        let change = match entry::read(region.id, entry)? {
+            Content::Nothing => {
+                assert_number(region.id, &state, &responders, 0);
+                None
+            }
             Content::Commands { region_version, commands } => {
                 assert_number(region.id, &state, &responders, commands.len());
                 let responders = responders.unwrap_or_default();
                 if region_version == region.epoch.version {
-                    self.execute_all(region, commands, responders)?;
+                    self.execute_all(&region, commands, responders)?;
                 } else {
-                    self.refuse_all(region, responders);
+                    self.refuse_all(&region, responders);
                 }
+                None
             }
-            Content::CompactLog(compact) => {
+            Content::Admin(command) => {
                 assert_number(region.id, &state, &responders, 0);
-                self.compact_log(applier, &mut state, compact)?;
+                let kind = self.apply_admin(applier, &mut state, command)?;
+                kind.map(|kind| Change { index: state.applied, kind })
             }
-        }
-        Ok(state)
+        };
+        Ok((state, change))
     }
 
     fn execute_all(
@@ -222,27 +268,8 @@ impl ApplyRound {
         }
     }
 
-    fn compact_log(
-        &mut self,
-        applier: &RegionApplier,
-        state: &mut ApplyState,
-        compact: CompactLog,
-    ) -> Result<(), ApplyError> {
-        let region = applier.descriptor.id;
-        if compact_log(region, state, compact)? {
-            self.outcome.truncations.push(Truncation {
-                region,
-                peer: applier.peer,
-                truncated: state.truncated,
-                writer: self.writer,
-                round: self.written.next(),
-            });
-        }
-        Ok(())
-    }
-
     /// Writes the pending batch, if there is one.
-    fn write(&mut self) -> Result<(), ApplyError> {
+    pub(crate) fn write(&mut self) -> Result<(), ApplyError> {
         let round = self.written.next();
         let batch = &mut self.pending.batch;
         if self.planted.has(PlantedBug::AppliedTwice) {

@@ -12,13 +12,15 @@ use engine::{
 };
 use parking_lot::Mutex;
 use prost::Message as _;
-use proto::log::{Admin, Command, CompactLog, EntryBatch, admin};
+use proto::log::{Admin, ChangeMembers, Command, CompactLog, EntryBatch, admin};
+use raft_proto::eraftpb::EntryType;
+use types::entry::{BOUNDARY_CONTEXT, ENTRY_VERSION};
 use types::{
-    Generation, KeyRange, LogIndex, Peer, RegionDescriptor, RegionEpoch, RegionId, Responder, Round, WriteResponder,
-    WriteResult,
+    Generation, KeyRange, LogIndex, MemberChange, Peer, RegionDescriptor, RegionEpoch, RegionId, Responder, Round,
+    WriteResponder, WriteResult,
 };
 
-use crate::{ApplyTask, ENTRY_VERSION, RegionApplier};
+use crate::{ApplyTask, RegionApplier};
 
 pub(crate) const REGION: RegionId = RegionId(7);
 pub(crate) const VERSION: u64 = 3;
@@ -169,9 +171,28 @@ pub(crate) fn entry(index: u64, commands: Vec<Command>) -> Entry {
     batch_entry(index, &EntryBatch { version: ENTRY_VERSION, region_version: VERSION, commands, admin: None })
 }
 
+/// A command of the store itself, proposed under an epoch.
+pub(crate) fn admin_entry(index: u64, epoch: RegionEpoch, kind: admin::Kind) -> Entry {
+    let context = if matches!(kind, admin::Kind::Split(_)) { BOUNDARY_CONTEXT } else { &[] };
+    let admin = Some(Admin { kind: Some(kind), conf_ver: epoch.conf_ver });
+    let batch = EntryBatch { version: ENTRY_VERSION, region_version: epoch.version, commands: vec![], admin };
+    Entry { context: Bytes::from_static(context), ..batch_entry(index, &batch) }
+}
+
 pub(crate) fn compact_entry(index: u64, up_to: u64, term: u64) -> Entry {
-    let admin = Admin { kind: Some(admin::Kind::CompactLog(CompactLog { index: up_to, term })) };
-    batch_entry(index, &EntryBatch { version: ENTRY_VERSION, admin: Some(admin), ..EntryBatch::default() })
+    admin_entry(index, RegionEpoch::default(), admin::Kind::CompactLog(CompactLog { index: up_to, term }))
+}
+
+/// A change of members, proposed under an epoch.
+pub(crate) fn members_entry(index: u64, epoch: RegionEpoch, changes: &[MemberChange]) -> Entry {
+    let change = ChangeMembers {
+        version: ENTRY_VERSION,
+        conf_ver: epoch.conf_ver,
+        region_version: epoch.version,
+        changes: changes.iter().map(|change| (*change).into()).collect(),
+    };
+    let context = change.encode_to_vec().into();
+    Entry { entry_type: EntryType::EntryConfChangeV2, context, ..raw_entry(index, "") }
 }
 
 pub(crate) fn task(entries: Vec<Entry>, waiting: Vec<(u64, Vec<WriteResponder>)>) -> ApplyTask {

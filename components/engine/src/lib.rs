@@ -10,8 +10,10 @@
 //!
 //! This crate must never know RocksDB. Rules cited as `D1`…`D16` are in `ARCHITECTURE.md`.
 //!
-//! Reading order: [`log`], [`state`], [`meta`], [`split`], then [`memory`], and [`conformance`] for what every engine must do.
+//! Reading order: [`log`], [`state`], [`meta`], [`change`], [`split`], then [`memory`], and [`conformance`] for what every
+//! engine must do.
 
+pub mod change;
 pub mod conformance;
 pub mod error;
 pub mod log;
@@ -20,6 +22,7 @@ pub mod meta;
 pub mod split;
 pub mod state;
 
+pub use change::{Change, ChangeKind, Child, HashTask};
 pub use error::{EngineError, Result};
 pub use log::{
     Birth, Durability, HardState, Lifecycle, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog, RegionLogState,

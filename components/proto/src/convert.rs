@@ -3,9 +3,12 @@
 //! What goes out always converts. What comes in may hold what no message of ours would, and is refused with a
 //! [`ConvertError`].
 
-use types::{KeyRange, Peer, PeerRole, RegionDescriptor, RegionEpoch, RequestError};
+use types::{
+    KeyRange, MemberChange, MemberChangeKind, NewRegion, Peer, PeerRole, RegionDescriptor, RegionEpoch, RequestError,
+    SplitPlan,
+};
 
-use crate::{errorpb, metapb};
+use crate::{errorpb, log, metapb};
 
 /// A message holds something that its meaning does not allow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +85,44 @@ impl TryFrom<metapb::Region> for RegionDescriptor {
             epoch: epoch.into(),
             peers: region.peers.into_iter().map(Peer::try_from).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<MemberChange> for log::MemberChange {
+    fn from(change: MemberChange) -> Self {
+        Self { kind: change.kind as u32, peer_id: change.peer.0, store_id: change.store.0 }
+    }
+}
+
+impl TryFrom<log::MemberChange> for MemberChange {
+    type Error = ConvertError;
+
+    fn try_from(change: log::MemberChange) -> Result<Self, ConvertError> {
+        let unknown = ConvertError::Unknown { message: "MemberChange", field: "kind", value: change.kind.into() };
+        let kind = MemberChangeKind::from_number(change.kind).ok_or(unknown)?;
+        Ok(Self { kind, peer: change.peer_id.into(), store: change.store_id.into() })
+    }
+}
+
+impl From<SplitPlan> for log::Split {
+    fn from(plan: SplitPlan) -> Self {
+        let region = |new: NewRegion| log::NewRegion {
+            key: new.key,
+            region_id: new.id.0,
+            peer_ids: new.peers.into_iter().map(|peer| peer.0).collect(),
+        };
+        Self { regions: plan.regions.into_iter().map(region).collect(), right_derive: plan.right_derive }
+    }
+}
+
+impl From<log::Split> for SplitPlan {
+    fn from(split: log::Split) -> Self {
+        let region = |new: log::NewRegion| NewRegion {
+            key: new.key,
+            id: new.region_id.into(),
+            peers: new.peer_ids.into_iter().map(Into::into).collect(),
+        };
+        Self { regions: split.regions.into_iter().map(region).collect(), right_derive: split.right_derive }
     }
 }
 

@@ -51,7 +51,8 @@ impl Region {
             return Ok(());
         }
         let Ok(term) = raft.raft_log.term(target.0) else { return Ok(()) };
-        let admin = Admin { kind: Some(admin::Kind::CompactLog(CompactLog { index: target.0, term })) };
+        let kind = Some(admin::Kind::CompactLog(CompactLog { index: target.0, term }));
+        let admin = Admin { kind, conf_ver: self.descriptor.epoch.conf_ver };
         if let Some((_, entry)) = self.propose_batch(Vec::new(), Some(admin))? {
             debug!(self.logger, "log compaction proposed"; "to" => target.0, "entry" => entry.0);
             if let Some(leader) = self.leader_mut() {

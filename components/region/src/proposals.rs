@@ -2,14 +2,12 @@
 
 use prost::Message as _;
 use proto::log::{Admin, Command, EntryBatch};
+use types::entry::ENTRY_VERSION;
 use types::{LogIndex, RequestError, Term, WriteResponder};
 
 use crate::effect::Effect;
 use crate::input::Proposal;
 use crate::machine::{Region, RegionError};
-
-/// The version of [`EntryBatch`] that this crate writes.
-const ENTRY_BATCH_VERSION: u32 = 1;
 
 /// Most bytes that an `EntryBatch` takes beside its commands: two tags and two numbers.
 const BATCH_OVERHEAD_BYTES: u64 = 24;
@@ -131,7 +129,7 @@ impl Region {
         admin: Option<Admin>,
     ) -> Result<Option<(Term, LogIndex)>, RegionError> {
         let region_version = self.descriptor.epoch.version;
-        let batch = EntryBatch { version: ENTRY_BATCH_VERSION, region_version, commands, admin };
+        let batch = EntryBatch { version: ENTRY_VERSION, region_version, commands, admin };
         match self.node.propose(Vec::new(), batch.encode_to_vec()) {
             Ok(()) => {
                 let raft = &self.node.raft;

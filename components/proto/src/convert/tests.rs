@@ -30,6 +30,23 @@ fn a_region_survives_the_way_there_and_back() {
 }
 
 #[test]
+fn plans_survive_the_way_there_and_back() {
+    let new =
+        |id: u64| NewRegion { key: Bytes::from("k"), id: id.into(), peers: vec![(id + 1).into(), (id + 2).into()] };
+    let plan = SplitPlan { regions: vec![new(1), new(4)], right_derive: true };
+    assert_eq!(SplitPlan::from(log::Split::from(plan.clone())), plan);
+    for kind in [MemberChangeKind::Vote, MemberChangeKind::Learn, MemberChangeKind::Remove] {
+        let change = MemberChange { kind, peer: 3.into(), store: 4.into() };
+        assert_eq!(MemberChange::try_from(log::MemberChange::from(change)), Ok(change));
+    }
+    let unknown = log::MemberChange { kind: 3, ..Default::default() };
+    assert_eq!(
+        MemberChange::try_from(unknown),
+        Err(ConvertError::Unknown { message: "MemberChange", field: "kind", value: 3 })
+    );
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let without_epoch = metapb::Region { region_epoch: None, ..metapb::Region::from(&region()) };
     assert_eq!(

@@ -30,6 +30,7 @@ pub fn compaction(entry: &Entry) -> Option<(u64, u64)> {
     let batch = EntryBatch::decode(entry.data.as_ref()).unwrap();
     match batch.admin?.kind? {
         admin::Kind::CompactLog(compact) => Some((compact.index, compact.term)),
+        _ => None,
     }
 }
 
