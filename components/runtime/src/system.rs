@@ -243,6 +243,11 @@ impl<A: Actor> System<A> {
         self.mailboxes.read().by_id.get(&id).map(|mailbox| mailbox.len())
     }
 
+    /// How many actors wait for a poller.
+    pub fn queued(&self) -> usize {
+        self.run_queue.lock().waiting.len()
+    }
+
     /// Does one round without waiting, with the actors that were notified first. False when none was.
     pub fn poll_once(&self, handler: &mut impl Handler<A>) -> bool {
         self.poll_picking(handler, |_| Some(0))

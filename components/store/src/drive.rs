@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use apply::RegionApplier;
+use crossbeam_channel::bounded;
 use engine::{Durability, LogBatch, LogOp, WriterId};
 use parking_lot::Mutex;
 use region::{Input, Region, Restored, Role};
@@ -14,8 +15,8 @@ use types::{PlantedBug, Responder};
 use crate::apply_poller::{ApplyActor, ApplyHandler};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::handle::{RegionView, StoreHandle};
-use crate::log_writer::LogWriter;
+use crate::handle::{RegionView, StoreHandle, StoreState};
+use crate::log_writer::{LogWriter, QUEUED_ROUNDS, RoundWriter};
 use crate::raft_poller::{RaftActor, RaftHandler};
 use crate::recovery::{read_round, recover, replay_targets};
 use crate::shared::{Engines, Shared, Status, Surroundings};
@@ -75,18 +76,24 @@ impl Store {
         self.shared
     }
 
-    /// Drives the store on the calling thread.
+    /// Drives the store on the calling thread, with as many pollers as are configured.
     ///
     /// # Errors
     /// The state engine's.
     pub fn into_stepper(self) -> Result<Stepper, StoreError> {
-        let writer = LogWriter::Inline(Arc::clone(&self.shared));
-        Ok(Stepper {
-            raft: RaftHandler::new(Arc::clone(&self.shared), writer),
-            apply: apply_handler(&self.shared, 0)?,
-            upkeep: Upkeep::new(),
-            shared: self.shared,
-        })
+        let shared = self.shared;
+        let (queue, rounds) = bounded(QUEUED_ROUNDS);
+        let threaded = shared.config.log_writer_thread;
+        let raft = (0..shared.config.raft_pollers.max(1)).map(|_| {
+            let writer =
+                if threaded { LogWriter::Queued(queue.clone()) } else { LogWriter::Inline(Arc::clone(&shared)) };
+            RaftHandler::new(Arc::clone(&shared), writer)
+        });
+        let raft = raft.collect();
+        let apply: Result<Vec<_>, _> =
+            (0..shared.config.apply_pollers.max(1)).map(|number| apply_handler(&shared, number as u16)).collect();
+        let writer = threaded.then(|| RoundWriter::new(Arc::clone(&shared), rounds));
+        Ok(Stepper { raft, apply: apply?, writer, upkeep: Upkeep::new(), shared })
     }
 }
 
@@ -135,10 +142,16 @@ pub(crate) fn tick(shared: &Shared) {
 }
 
 /// A store that is driven on one thread, a round at a time; for tests, the simulator, and whoever has no threads.
+///
+/// [`step`](Self::step) does a bit of everything in turn. Whoever wants to choose what happens next, as a scheduler of
+/// threads does, steps each poller and the log writer by itself: they are the ones that [`RunningStore`](crate::RunningStore) has
+/// threads for.
 pub struct Stepper {
     shared: Arc<Shared>,
-    raft: RaftHandler,
-    apply: ApplyHandler,
+    raft: Vec<RaftHandler>,
+    apply: Vec<ApplyHandler>,
+    /// The log writer's end, where the log is not written by the raft pollers.
+    writer: Option<RoundWriter>,
     upkeep: Upkeep,
 }
 
@@ -153,15 +166,84 @@ impl Stepper {
         tick(&self.shared);
     }
 
-    /// One round of raft and one of apply. False when there was nothing to do.
+    /// One round of each raft poller, of the log writer and of each apply poller. False when there was nothing to do.
     pub fn step(&mut self) -> bool {
-        let stepped = self.shared.raft.poll_once(&mut self.raft);
-        self.shared.apply.poll_once(&mut self.apply) || stepped
+        let mut stepped = false;
+        for poller in 0..self.raft.len() {
+            stepped |= self.step_raft(poller, |_| Some(0));
+        }
+        stepped |= self.step_log_writer();
+        for poller in 0..self.apply.len() {
+            stepped |= self.step_apply(poller, |_| Some(0));
+        }
+        stepped
     }
 
     /// Steps until there is nothing to do.
     pub fn run_until_idle(&mut self) {
         while self.step() {}
+    }
+
+    /// How many raft pollers there are.
+    pub fn raft_pollers(&self) -> usize {
+        self.raft.len()
+    }
+
+    /// How many apply pollers there are.
+    pub fn apply_pollers(&self) -> usize {
+        self.apply.len()
+    }
+
+    /// Whether a round of raft would do anything: regions wait, and the log writer has room for what they will write.
+    pub fn has_raft_work(&self) -> bool {
+        self.shared.raft.queued() > 0 && self.writer.as_ref().is_none_or(|writer| writer.waiting() < QUEUED_ROUNDS)
+    }
+
+    /// Whether a round of apply would do anything.
+    pub fn has_apply_work(&self) -> bool {
+        self.shared.apply.queued() > 0
+    }
+
+    /// Whether rounds wait for the log writer. Never where the raft pollers write the log themselves.
+    pub fn has_log_work(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.waiting() > 0)
+    }
+
+    /// One round of a raft poller, with the regions that `pick` chooses: see `System::poll_picking`. False when it had
+    /// nothing to do, or no room for what it would have written.
+    ///
+    /// # Panics
+    /// When there is no such poller.
+    pub fn step_raft(&mut self, poller: usize, pick: impl FnMut(usize) -> Option<usize>) -> bool {
+        self.has_raft_work() && self.shared.raft.poll_picking(&mut self.raft[poller], pick)
+    }
+
+    /// One round of an apply poller, with the regions that `pick` chooses. False when it had nothing to do.
+    ///
+    /// # Panics
+    /// When there is no such poller.
+    pub fn step_apply(&mut self, poller: usize, pick: impl FnMut(usize) -> Option<usize>) -> bool {
+        self.shared.apply.poll_picking(&mut self.apply[poller], pick)
+    }
+
+    /// The log writer takes the rounds that wait for it. What comes later waits for its next turn, and a store that is
+    /// dropped before [`write_rounds`](Self::write_rounds) has never written them. False when there are none.
+    pub fn take_rounds(&mut self) -> bool {
+        self.writer.as_mut().is_some_and(RoundWriter::take)
+    }
+
+    /// The log writer writes what it took, and tells the regions.
+    pub fn write_rounds(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.write();
+        }
+    }
+
+    /// The log writer takes what waits and writes it. False when there was nothing.
+    pub fn step_log_writer(&mut self) -> bool {
+        let took = self.take_rounds();
+        self.write_rounds();
+        took
     }
 
     /// Looks at the flush watermark, and deletes what it has passed.
@@ -172,6 +254,24 @@ impl Stepper {
     /// Makes everything that is applied durable, and deletes what that allows to be deleted.
     pub fn flush(&mut self) {
         self.guarded(|upkeep, shared| upkeep.flush_and_clean(shared, shared.around.clock.now()));
+    }
+
+    /// Stops the store in order: does what is queued, and makes what is applied durable. Leaders are not handed over.
+    ///
+    /// # Errors
+    /// When the last flush fails. Nothing acknowledged is lost by that.
+    pub fn stop(mut self) -> Result<(), StoreError> {
+        if !self.shared.is_running() {
+            return Ok(());
+        }
+        self.shared.status.set(StoreState::Stopping);
+        self.run_until_idle();
+        if !self.shared.is_running() {
+            return Ok(());
+        }
+        let flushed = self.shared.engines.state.flush();
+        self.shared.status.set(StoreState::Stopped);
+        Ok(flushed?)
     }
 
     fn guarded(&mut self, work: impl FnOnce(&mut Upkeep, &Shared) -> Result<(), StoreError>) {

@@ -31,7 +31,7 @@ pub(crate) struct Written {
 pub(crate) enum LogWriter {
     /// In the poller: the fewest hops between threads.
     Inline(Arc<Shared>),
-    /// By [`run_log_writer`] on a thread of its own.
+    /// By a [`RoundWriter`], on a thread of its own.
     Queued(Sender<Vec<Persist>>),
 }
 
@@ -49,15 +49,47 @@ impl LogWriter {
     }
 }
 
-/// Takes rounds from the queue until every poller is gone, merging those that wait into one write. Rounds of one region
-/// are in the queue in ready order, because one poller at a time holds a region (D1).
-pub(crate) fn run_log_writer(shared: &Shared, queue: &Receiver<Vec<Persist>>) {
-    while let Ok(mut persists) = queue.recv() {
-        for more in queue.try_iter().take(QUEUED_ROUNDS) {
-            persists.extend(more);
+/// The other end of [`LogWriter::Queued`]: merges the rounds that wait into one write. Rounds of one region are in the
+/// queue in ready order, because one poller at a time holds a region (D1).
+pub(crate) struct RoundWriter {
+    shared: Arc<Shared>,
+    queue: Receiver<Vec<Persist>>,
+    /// What is being written.
+    taken: Vec<Persist>,
+}
+
+impl RoundWriter {
+    pub(crate) fn new(shared: Arc<Shared>, queue: Receiver<Vec<Persist>>) -> Self {
+        Self { shared, queue, taken: Vec::new() }
+    }
+
+    /// Writes rounds until every poller is gone, waiting where there is none.
+    pub(crate) fn run(mut self) {
+        while let Ok(round) = self.queue.recv() {
+            self.taken = round;
+            self.take();
+            self.write();
         }
-        if !shared.is_running() {
-            continue;
+    }
+
+    /// How many rounds wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes the rounds that wait now. False when there is nothing to write.
+    pub(crate) fn take(&mut self) -> bool {
+        for round in self.queue.try_iter().take(QUEUED_ROUNDS) {
+            self.taken.extend(round);
+        }
+        !self.taken.is_empty()
+    }
+
+    /// Writes what was taken, and tells the regions.
+    pub(crate) fn write(&mut self) {
+        let (shared, mut persists) = (&self.shared, std::mem::take(&mut self.taken));
+        if persists.is_empty() || !shared.is_running() {
+            return;
         }
         match catch(|| write_synced(shared, &mut persists)) {
             Ok(Ok(written)) => tell(shared, written),

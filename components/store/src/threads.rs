@@ -15,7 +15,7 @@ use crate::apply_poller::ApplyActor;
 use crate::drive::{Store, apply_handler, tick};
 use crate::error::StoreError;
 use crate::handle::{RegionView, StoreHandle, StoreState};
-use crate::log_writer::{LogWriter, QUEUED_ROUNDS, run_log_writer};
+use crate::log_writer::{LogWriter, QUEUED_ROUNDS, RoundWriter};
 use crate::raft_poller::{RaftActor, RaftHandler};
 use crate::shared::Shared;
 use crate::upkeep::Upkeep;
@@ -59,8 +59,8 @@ impl Store {
         let mut others = Vec::new();
         let (log_queue, rounds) = bounded(QUEUED_ROUNDS);
         if shared.config.log_writer_thread {
-            let writer = Arc::clone(&shared);
-            others.push(spawn(spawner, &format!("log-writer-{store}"), move || run_log_writer(&writer, &rounds))?);
+            let writer = RoundWriter::new(Arc::clone(&shared), rounds);
+            others.push(spawn(spawner, &format!("log-writer-{store}"), move || writer.run())?);
         }
         let raft_handlers = (0..shared.config.raft_pollers.max(1)).map(|_| {
             let writer = if shared.config.log_writer_thread {
