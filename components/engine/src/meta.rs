@@ -197,6 +197,26 @@ pub fn read_regions(state: &dyn StateRead) -> Result<Vec<RegionState>> {
     Ok(regions)
 }
 
+/// What S holds of one region; `None` when it holds nothing of it.
+///
+/// # Errors
+/// As [`read_regions`].
+pub fn read_region(state: &dyn StateRead, region: RegionId) -> Result<Option<RegionState>> {
+    let descriptor = state.get(Family::Meta, &descriptor_key(region))?;
+    let apply_state = state.get(Family::Meta, &apply_state_key(region))?;
+    let (descriptor, apply_state) = match (descriptor, apply_state) {
+        (Some(descriptor), Some(apply_state)) => (descriptor, apply_state),
+        (None, None) => return Ok(None),
+        _ => return Err(half_region(region)),
+    };
+    let descriptor = decode_descriptor(&descriptor).map_err(record_error)?;
+    if descriptor.id != region {
+        return Err(corruption(format!("the descriptor of region {region} is one of region {}", descriptor.id)));
+    }
+    let apply_state = ApplyState::decode(&apply_state).map_err(record_error)?;
+    Ok(Some(RegionState { descriptor, apply_state }))
+}
+
 /// The region that a key with the tag of regions is of.
 fn region_of_key(key: &[u8]) -> Result<RegionId> {
     let mut reader = Reader::raw("region key", key);
@@ -260,6 +280,8 @@ mod tests {
         });
         assert_eq!(read_regions(&state).unwrap(), [1, 2, 300, u64::MAX / 10].map(region));
         assert_eq!(read_regions(&engine_with(|_| {})).unwrap(), []);
+        assert_eq!(read_region(&state, RegionId(300)).unwrap(), Some(region(300)));
+        assert_eq!(read_region(&state, RegionId(3)).unwrap(), None);
     }
 
     #[test]
@@ -274,6 +296,7 @@ mod tests {
                 let error = read_regions(&state).unwrap_err();
                 assert!(matches!(error, EngineError::Corruption { .. }), "{error}");
                 assert!(error.to_string().contains("region 2 has only half of its records"), "{error}");
+                assert_eq!(read_region(&state, RegionId(2)).unwrap_err().to_string(), error.to_string());
             }
         }
     }
@@ -285,6 +308,7 @@ mod tests {
             batch.put(Family::Meta, descriptor_key(RegionId(2)), encode_descriptor(&region(3).descriptor));
         });
         assert!(matches!(read_regions(&state), Err(EngineError::Corruption { .. })));
+        assert!(matches!(read_region(&state, RegionId(2)), Err(EngineError::Corruption { .. })));
     }
 
     #[test]

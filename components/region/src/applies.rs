@@ -22,6 +22,11 @@ impl Applies {
         Self { handed_out: applied, outstanding: VecDeque::new(), bytes: 0, bound }
     }
 
+    /// The newest entry that was handed out, or was applied at the start.
+    pub(crate) fn handed_out(&self) -> LogIndex {
+        self.handed_out
+    }
+
     /// Whether more may be handed out.
     pub(crate) fn has_room(&self) -> bool {
         self.bytes < self.bound

@@ -6,7 +6,7 @@ use engine::{ApplyState, EngineError, HardState, LogEngine};
 use raft::eraftpb::MessageType;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use slog::{Logger, debug, info, o, warn};
-use types::{Generation, LogIndex, Peer, PlantedBug, RegionDescriptor, RequestError};
+use types::{Generation, LogIndex, Peer, PlantedBug, ReadyNumber, RegionDescriptor, RequestError};
 
 use crate::applies::Applies;
 use crate::config::RegionConfig;
@@ -197,6 +197,21 @@ impl Region {
         if let Some(transfer) = self.transfer {
             effects.push(Effect::Transferred(transfer.into_responder(), Err(stopped)));
         }
+    }
+
+    /// This `RawNode`'s number.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The newest [`Persist`](crate::Persist) that is not known to be durable.
+    pub fn unfinished_persist(&self) -> Option<ReadyNumber> {
+        self.persists.newest_outstanding()
+    }
+
+    /// The newest entry that was handed to apply, or was applied before the start.
+    pub fn handed_out(&self) -> LogIndex {
+        self.applies.handed_out()
     }
 
     /// Messages that were dropped since the start, by reason.

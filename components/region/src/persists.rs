@@ -162,6 +162,11 @@ impl Persists {
         self.newest
     }
 
+    /// The newest ready that is on its way.
+    pub(crate) fn newest_outstanding(&self) -> Option<ReadyNumber> {
+        self.outstanding.back().copied()
+    }
+
     /// Whether nothing is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         self.outstanding.is_empty()

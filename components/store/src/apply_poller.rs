@@ -71,7 +71,7 @@ impl ApplyHandler {
         for apply::Applied { region, generation, apply_state, changes: _ } in applied {
             self.shared.status.applied(region, apply_state.applied, &self.shared.around.logger);
             // A region that is gone needs no completion.
-            let _ = self.shared.raft.force_send(region.0, Input::Applied { generation, apply_state });
+            let _ = self.shared.raft.force_send(region.0, Input::Applied { generation, apply_state }.into());
         }
         Ok(())
     }

@@ -123,7 +123,7 @@ fn register(shared: &Arc<Shared>, restored: Restored) -> Result<(), StoreError> 
     shared.apply.register(id.0, ApplyActor { applier });
     shared.raft.register(id.0, RaftActor::new(id, region));
     // The first round makes what was committed before the restart be replayed without waiting for a message.
-    let _ = shared.raft.force_send(id.0, Input::Inspect(Responder::new(|_| {})));
+    let _ = shared.raft.force_send(id.0, Input::Inspect(Responder::new(|_| {})).into());
     Ok(())
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn apply_handler(shared: &Arc<Shared>, number: u16) -> Result<ApplyHa
 /// Makes every region's clock tick once.
 pub(crate) fn tick(shared: &Shared) {
     if shared.is_running() {
-        shared.raft.broadcast(|_| Input::Tick);
+        shared.raft.broadcast(|_| Input::Tick.into());
     }
 }
 

@@ -14,6 +14,8 @@ use types::{
 
 use crate::error::StoreError;
 use crate::metrics;
+use crate::raft_poller::RaftMessage;
+use crate::rebuild::RebuildResponder;
 use crate::shared::{Engines, Shared};
 
 /// Carries messages to other stores. Must not block: a full queue drops the message (raft sends again).
@@ -176,13 +178,25 @@ impl StoreHandle {
         self.ask(region, Input::Inspect(inspector));
     }
 
+    /// Gives up a region's `RawNode`, and builds a new one of the next generation from what both engines hold.
+    ///
+    /// For whoever has to change what a peer stands on while its store runs: a split that takes over a child which a
+    /// message had made (D11), a snapshot that replaces log and state (D10). The new one begins when the log engine and the
+    /// state engine hold all that the old one asked of them. It begins as after a restart: as a follower with the same term
+    /// and vote, which takes no part in elections for one election timeout. Until then requests are refused as busy; those
+    /// that the old one had taken are refused or *unknown*, unless apply has them, which answers them.
+    pub fn rebuild(&self, region: RegionId, done: RebuildResponder) {
+        // A responder that is dropped says that there was nothing to rebuild.
+        let _ = self.shared.raft.send(region.0, RaftMessage::Rebuild(done));
+    }
+
     /// Takes a message that came from another store; dropped when its region has no room or is not here.
     pub fn receive(&self, message: RegionMessage) {
         let (metrics, kind) = (&self.shared.around.metrics, metrics::message_type(&message));
         metrics.messages_received[kind].inc();
         let region = message.region.0;
         let here = message.to.store_id == self.shared.ident.store;
-        if !here || self.shared.raft.send(region, Input::Message(Box::new(message))).is_err() {
+        if !here || self.shared.raft.send(region, Input::Message(Box::new(message)).into()).is_err() {
             metrics.messages_dropped[kind].inc();
         }
     }
@@ -192,7 +206,7 @@ impl StoreHandle {
         for view in self.shared.table.all() {
             if let Some(peer) = view.descriptor.peer_on(store) {
                 // A full mailbox has more urgent news, and raft finds out by itself.
-                let _ = self.shared.raft.send(view.descriptor.id.0, Input::Unreachable { peer: peer.id });
+                let _ = self.shared.raft.send(view.descriptor.id.0, Input::Unreachable { peer: peer.id }.into());
             }
         }
     }
@@ -260,18 +274,20 @@ impl StoreHandle {
 
     /// Puts a request into a region's mailbox, or answers why not.
     fn ask(&self, region: RegionId, input: Input) {
-        let (input, error) = match self.shared.raft.send(region.0, input) {
+        let (message, error) = match self.shared.raft.send(region.0, input.into()) {
             Ok(()) => return,
-            Err(SendError::Unknown(input) | SendError::Closed(input)) => {
-                (input, RequestError::RegionNotFound { region })
+            Err(SendError::Unknown(message) | SendError::Closed(message)) => {
+                (message, RequestError::RegionNotFound { region })
             }
-            Err(SendError::Full(input)) => (input, RequestError::ServerIsBusy { reason: "the region's queue is full" }),
+            Err(SendError::Full(message)) => {
+                (message, RequestError::ServerIsBusy { reason: "the region's queue is full" })
+            }
         };
         metrics::refused(&self.shared.around.metrics, &error);
-        match input {
-            Input::Propose(proposal) => proposal.responder.respond(Err(error)),
-            Input::Read(read) => read.responder.respond(Err(error)),
-            Input::TransferLeader { responder, .. } => responder.respond(Err(error)),
+        match message {
+            RaftMessage::Input(Input::Propose(proposal)) => proposal.responder.respond(Err(error)),
+            RaftMessage::Input(Input::Read(read)) => read.responder.respond(Err(error)),
+            RaftMessage::Input(Input::TransferLeader { responder, .. }) => responder.respond(Err(error)),
             // Nobody waits for the others; an inspector that is dropped says that there is nothing to see.
             _ => {}
         }

@@ -10,7 +10,7 @@
 //! This crate must never look at a real clock, draw chance, or start a thread by itself.
 //!
 //! Reading order: [`handle`], [`mod@bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
-//! `upkeep`, [`threads`].
+//! `rebuild`, `upkeep`, [`threads`].
 
 mod apply_poller;
 pub mod bootstrap;
@@ -23,6 +23,7 @@ mod log_writer;
 mod metrics;
 mod panic;
 mod raft_poller;
+mod rebuild;
 mod recovery;
 mod shared;
 mod table;
@@ -34,5 +35,6 @@ pub use config::StoreConfig;
 pub use drive::{Stepper, Store};
 pub use error::StoreError;
 pub use handle::{Outbox, RegionView, StoreCounts, StoreHandle, StoreObserver, StoreState, WeakStoreHandle};
+pub use rebuild::RebuildResponder;
 pub use shared::{Engines, Surroundings};
 pub use threads::{RunningStore, StopProgress};

@@ -102,7 +102,7 @@ impl RoundWriter {
 fn tell(shared: &Shared, written: Vec<Written>) {
     for Written { region, generation, ready } in written {
         // A region that is gone needs no completion.
-        let _ = shared.raft.force_send(region.0, Input::Persisted { generation, ready });
+        let _ = shared.raft.force_send(region.0, Input::Persisted { generation, ready }.into());
     }
 }
 

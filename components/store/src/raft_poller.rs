@@ -4,20 +4,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use observe::StoreMetrics;
-use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, RegionError, RoleChange};
+use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange};
 use runtime::system::{Actor, Handler, Verdict};
-use types::{Instant, RegionId};
+use slog::info;
+use types::{Generation, Instant, RegionId};
 
 use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
 use crate::log_writer::{LogWriter, Written};
 use crate::metrics;
 use crate::panic::catch;
+use crate::rebuild::{Machine, RebuildResponder};
+use crate::recovery::restore_region;
 use crate::shared::{Shared, Surroundings};
+
+/// What is sent to a region.
+pub(crate) enum RaftMessage {
+    /// Something that happened to it.
+    Input(Input),
+    /// It is to begin anew, from what both engines hold.
+    Rebuild(RebuildResponder),
+}
+
+impl From<Input> for RaftMessage {
+    fn from(input: Input) -> Self {
+        Self::Input(input)
+    }
+}
 
 /// A region in its mailbox.
 pub(crate) struct RaftActor {
-    pub(crate) region: Region,
+    machine: Machine,
     pub(crate) id: RegionId,
     /// Since when the peer has been campaigning.
     pub(crate) campaigning: Option<Instant>,
@@ -27,19 +44,19 @@ pub(crate) struct RaftActor {
 
 impl RaftActor {
     pub(crate) fn new(id: RegionId, region: Region) -> Self {
-        Self { region, id, campaigning: None, cached_bytes: 0 }
+        Self { machine: Machine::Runs(Box::new(region)), id, campaigning: None, cached_bytes: 0 }
     }
 
     /// Brings the metrics' sum over all caches up to date.
     fn count_cache(&mut self, metrics: &StoreMetrics) {
-        let bytes = self.region.cached_bytes();
+        let bytes = self.machine.cached_bytes();
         metrics.entry_cache_bytes.add(bytes as i64 - self.cached_bytes as i64);
         self.cached_bytes = bytes;
     }
 }
 
 impl Actor for RaftActor {
-    type Message = Input;
+    type Message = RaftMessage;
 }
 
 /// What one raft poller needs for its rounds.
@@ -68,12 +85,58 @@ impl RaftHandler {
         }
     }
 
-    fn step(&mut self, actor: &mut RaftActor, inbox: &mut Vec<Input>) -> Result<(), RegionError> {
-        for input in inbox.drain(..) {
-            actor.region.step(input, &mut self.effects)?;
+    fn step(&mut self, actor: &mut RaftActor, inbox: &mut Vec<RaftMessage>) -> Result<(), StoreError> {
+        for message in inbox.drain(..) {
+            match message {
+                RaftMessage::Input(input) => self.take(actor, input)?,
+                RaftMessage::Rebuild(responder) => self.begin_rebuild(actor, responder),
+            }
         }
-        actor.region.finish_round(&mut self.effects)?;
+        self.end_rebuild(actor)?;
+        self.finish(actor)
+    }
+
+    fn take(&mut self, actor: &mut RaftActor, input: Input) -> Result<(), StoreError> {
+        match &mut actor.machine {
+            Machine::Runs(region) => region.step(input, &mut self.effects)?,
+            Machine::Rebuilds(rebuild) => rebuild.take(input, &mut self.effects),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
+        if let Machine::Runs(region) = &mut actor.machine {
+            region.finish_round(&mut self.effects)?;
+        }
         self.carry_out(&mut actor.campaigning);
+        Ok(())
+    }
+
+    /// Gives the region up. From now on it neither leads nor follows, and takes nothing.
+    fn begin_rebuild(&mut self, actor: &mut RaftActor, responder: RebuildResponder) {
+        actor.machine.give_up(responder, &mut self.effects);
+        let view = self.shared.table.get(actor.id).filter(|view| view.role != Role::Follower);
+        self.effects.extend(view.map(|view| {
+            let (region, term) = (actor.id, view.term);
+            Effect::RoleChanged(RoleChange { region, role: Role::Follower, term, leader: None })
+        }));
+    }
+
+    /// Builds the region's next `RawNode` as soon as both engines hold what the last one left.
+    fn end_rebuild(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
+        let Machine::Rebuilds(rebuild) = &actor.machine else { return Ok(()) };
+        let shared = &self.shared;
+        if !rebuild.is_settled(actor.id, &*shared.engines.state)? {
+            return Ok(());
+        }
+        let generation = rebuild.next_generation();
+        let restored = restore_region(&shared.engines, shared.ident, actor.id, generation, shared.config.planted)?;
+        let config = Arc::new(shared.config.region.clone());
+        let region = Region::new(config, restored, Arc::clone(&shared.engines.log), &shared.around.logger)?;
+        info!(shared.around.logger, "peer rebuilt"; "region" => actor.id.0, "generation" => generation.0);
+        if let Machine::Rebuilds(rebuild) = std::mem::replace(&mut actor.machine, Machine::Runs(Box::new(region))) {
+            rebuild.end();
+        }
         Ok(())
     }
 
@@ -161,14 +224,16 @@ impl RaftHandler {
         if self.persists.is_empty() {
             return Ok(());
         }
-        let places: BTreeMap<RegionId, usize> = actors.iter().enumerate().map(|(at, actor)| (actor.id, at)).collect();
+        // An actor and the one that replaced it can be in one round: the region's id alone does not tell them apart.
+        let places: BTreeMap<(RegionId, Generation), usize> =
+            actors.iter().enumerate().map(|(at, actor)| ((actor.id, actor.machine.generation()), at)).collect();
         while !self.persists.is_empty() {
             for Written { region, generation, ready } in self.writer.write(&mut self.persists)? {
-                let actor = &mut actors[places[&region]];
+                // Only who is in the round has asked for the write.
+                let actor = &mut actors[places[&(region, generation)]];
                 self.current = region;
-                actor.region.step(Input::Persisted { generation, ready }, &mut self.effects)?;
-                actor.region.finish_round(&mut self.effects)?;
-                self.carry_out(&mut actor.campaigning);
+                self.take(actor, Input::Persisted { generation, ready })?;
+                self.finish(actor)?;
             }
             self.finish_effects();
         }
@@ -186,7 +251,7 @@ impl Handler<RaftActor> for RaftHandler {
         self.started = self.shared.around.clock.now();
     }
 
-    fn handle(&mut self, actor: &mut RaftActor, inbox: &mut Vec<Input>) {
+    fn handle(&mut self, actor: &mut RaftActor, inbox: &mut Vec<RaftMessage>) {
         if !self.shared.is_running() {
             inbox.clear();
             return;
@@ -194,7 +259,7 @@ impl Handler<RaftActor> for RaftHandler {
         self.current = actor.id;
         match catch(|| self.step(actor, inbox)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => self.shared.fail(error.into()),
+            Ok(Err(error)) => self.shared.fail(error),
             Err(cause) => self.shared.fail(StoreError::Panic { region: self.current, cause }),
         }
     }

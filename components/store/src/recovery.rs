@@ -36,6 +36,20 @@ pub(crate) fn recover(engines: &Engines, planted: PlantedBugs) -> Result<Recover
     Ok(Recovered { ident, regions })
 }
 
+/// What a region's next `RawNode` starts from while its store runs: what both engines hold now.
+pub(crate) fn restore_region(
+    engines: &Engines,
+    ident: StoreIdent,
+    region: RegionId,
+    generation: Generation,
+    planted: PlantedBugs,
+) -> Result<Restored, StoreError> {
+    let gone = |engine: &str| refuse(region, format!("it is gone from the {engine} engine"));
+    let log = engines.log.region(region)?.ok_or_else(|| gone("log"))?;
+    let state = meta::read_region(&*engines.state, region)?.ok_or_else(|| gone("state"))?;
+    Ok(Restored { generation, ..restore(engines, ident, &log, state, planted)? })
+}
+
 fn refuse(region: RegionId, cause: String) -> StoreError {
     StoreError::Restore { region, cause }
 }
