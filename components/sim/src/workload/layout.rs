@@ -126,7 +126,7 @@ pub fn key_in(range: &KeyRange, name: &str) -> Bytes {
         key.freeze()
     };
     // Readable if possible: the range may end where its start goes on.
-    let separator = if range.is_below_end(&join("", "\u{7f}")) { "" } else { "\0" };
+    let separator = if range.is_below_end(&join("", &format!("{name}\u{7f}"))) { "" } else { "\0" };
     join(separator, name)
 }
 

@@ -42,7 +42,18 @@ pub fn check<V: Datum>(operations: &[Operation<V>]) -> Result<(), String> {
     let chains = register.chains();
     let conflicts = conflicts(&chains);
     register.found.extend(conflicts);
-    if register.found.is_empty() { Ok(()) } else { Err(register.found.join("\n")) }
+    if register.found.is_empty() { Ok(()) } else { Err(told(&register.found)) }
+}
+
+/// How many findings are told: one mistake often leads to many.
+const TOLD_FINDINGS: usize = 5;
+
+fn told(found: &[String]) -> String {
+    let told = found[..found.len().min(TOLD_FINDINGS)].join("\n");
+    match found.len().saturating_sub(TOLD_FINDINGS) {
+        0 => told,
+        more => format!("{told}\nand {more} findings more"),
+    }
 }
 
 /// A write and those who saw it.
