@@ -1,11 +1,26 @@
 //! What must hold of every run. Each checker is in a file of its own.
 
 pub mod answers;
+pub mod applied;
+pub mod committed;
 pub mod counters;
+pub mod election;
 pub mod linearizability;
+pub mod opening;
+pub mod peers;
+pub mod promises;
+pub mod proposals;
+pub mod regions;
+pub mod replay;
+pub mod resources;
+pub mod restart;
 pub mod scans;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests may")]
+pub(crate) mod testing;
 pub mod timestamps;
 pub mod watch;
+pub mod watermark;
 
 use store::StoreConfig;
 
@@ -22,6 +37,13 @@ pub struct Violation {
     pub checker: &'static str,
     /// What is wrong, with names, numbers and indexes.
     pub what: String,
+}
+
+impl Violation {
+    /// Something wrong, in the words of a checker.
+    pub fn new(checker: &'static str, what: impl Into<String>) -> Self {
+        Self { checker, what: what.into() }
+    }
 }
 
 /// Watches a run and says when something is wrong.
@@ -54,6 +76,23 @@ pub struct Config {
 
 /// Every checker of raft, stores and resources.
 pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
-    let _ = config;
-    Vec::new()
+    vec![
+        Box::new(opening::Opening),
+        Box::new(promises::Promises::default()),
+        Box::new(restart::Restart::new(config.store.region.election_ticks)),
+        Box::new(election::Election::default()),
+        Box::new(committed::Committed),
+        Box::new(applied::Applied),
+        Box::new(replay::Replayed),
+        Box::new(watermark::Watermark),
+        Box::new(regions::Regions::default()),
+        Box::new(peers::Peers::default()),
+        Box::new(proposals::Proposals::default()),
+        Box::new(resources::Resources::new(config.store.clone())),
+    ]
+}
+
+/// Says what is wrong where something does not hold.
+fn ensure(checker: &'static str, holds: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation::new(checker, what())) }
 }

@@ -1,19 +1,233 @@
 //! The one account of what is true, assembled from observations alone.
+//!
+//! - Of each store: what its L and S hold, what of it no crash can take ([`LogLedger`], [`StateLedger`]). Whenever a
+//!   store is opened, both are compared with its disk, and follow it to the moment that it fell back to.
+//! - Of each region: which entries are committed, what they do, and who ever had which entry durable ([`RegionTruth`]).
+//!   An entry is committed for the ledger once any store has applied it.
+//!
+//! The ledger keeps what a crash can still bring back, and folds the rest into the replayed data of each region. Some
+//! rules hold it together, so it checks those itself: what was synced is found again, S is at one cut, entries that
+//! were ever durable match in all logs, and what is applied is durable in the local log.
+//!
+//! Reading order: [`digest`], [`log`], [`state`], [`replay`], [`region`], then this file.
+
+pub mod digest;
+pub mod log;
+pub mod region;
+pub mod replay;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::{ApplyState, Durability, LogBatch, LogOp, StateBatch};
+use types::{InstanceId, LogIndex, RegionId, StoreId};
 
 use crate::check::Violation;
-use crate::observation::Observation;
+use crate::observation::{DiskContent, Event, Observation};
+pub use log::{LogAccount, LogContent, LogLedger, Slot};
+pub use region::{Committed, RegionTruth};
+pub use replay::Replay;
+pub use state::{StateAccount, StateChange, StateLedger};
+
+const NAME: &str = "ledger";
+
+/// One store's disk, as it should be.
+#[derive(Debug, Default)]
+pub struct StoreLedger {
+    /// Its log engine.
+    pub log: LogLedger,
+    /// Its state engine.
+    pub state: StateLedger,
+    /// Whether it was opened and did not crash, stop or fail since.
+    pub is_open: bool,
+}
+
+impl StoreLedger {
+    /// What is durable of a region's log.
+    pub fn region_log(&self, region: RegionId) -> Option<&LogAccount> {
+        self.log.durable().regions.get(&region)
+    }
+
+    /// The life of its disk; zero before its bootstrap was complete.
+    pub fn instance(&self) -> InstanceId {
+        self.log.durable().ident.map(|ident| ident.instance).unwrap_or_default()
+    }
+}
+
+/// A command that became part of the committed log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommittedCommand {
+    /// Its region.
+    pub region: RegionId,
+    /// The entry that holds it.
+    pub index: LogIndex,
+    /// Its hash, as of [`digest::command_hash`].
+    pub hash: u64,
+}
 
 /// What both engines of every store hold, and which entries are committed.
 #[derive(Debug, Default)]
-pub struct Ledger {}
+pub struct Ledger {
+    stores: BTreeMap<StoreId, StoreLedger>,
+    regions: BTreeMap<RegionId, RegionTruth>,
+    changes: Vec<StateChange>,
+    commands: Vec<CommittedCommand>,
+}
 
 impl Ledger {
+    /// A store of which something was observed.
+    pub fn store(&self, store: StoreId) -> Option<&StoreLedger> {
+        self.stores.get(&store)
+    }
+
+    /// Every store of which something was observed.
+    pub fn stores(&self) -> impl Iterator<Item = (StoreId, &StoreLedger)> {
+        self.stores.iter().map(|(id, store)| (*id, store))
+    }
+
+    /// A region that some store's S holds or held.
+    pub fn region(&self, region: RegionId) -> Option<&RegionTruth> {
+        self.regions.get(&region)
+    }
+
+    /// Every region that some store's S holds or held.
+    pub fn regions(&self) -> impl Iterator<Item = (RegionId, &RegionTruth)> {
+        self.regions.iter().map(|(id, region)| (*id, region))
+    }
+
+    /// What is durable of a region's log on a store.
+    pub fn log(&self, store: StoreId, region: RegionId) -> Option<&LogAccount> {
+        self.stores.get(&store)?.region_log(region)
+    }
+
+    /// What is visible of a region in a store's S.
+    pub fn state(&self, store: StoreId, region: RegionId) -> Option<&StateAccount> {
+        self.stores.get(&store)?.state.regions().get(&region)
+    }
+
+    /// The regions of which the last observation, a batch of S, held records.
+    pub fn changes(&self) -> &[StateChange] {
+        &self.changes
+    }
+
+    /// The commands that the last observation showed to be committed.
+    pub fn committed_commands(&self) -> &[CommittedCommand] {
+        &self.commands
+    }
+
     /// Something happened.
     ///
     /// # Errors
     /// When it contradicts what happened before.
     pub fn observe(&mut self, observation: &Observation) -> Result<(), Violation> {
-        let _ = observation;
+        self.changes.clear();
+        self.commands.clear();
+        let store = observation.store;
+        let kept = match &observation.event {
+            Event::LogWritten { batch, durability } => self.log_written(store, batch, *durability),
+            Event::LogWriteFailed { batch } => {
+                self.store_mut(store).log.buffer(batch);
+                Ok(())
+            }
+            Event::StateWritten { batch } => self.state_written(store, batch),
+            Event::StateFlushed => {
+                self.store_mut(store).state.flush();
+                self.forget_settled();
+                Ok(())
+            }
+            Event::Opened { content } => self.opened(store, content),
+            Event::Crashed { disk } => {
+                let store = self.store_mut(store);
+                store.is_open = false;
+                if disk.is_some() {
+                    store.log.put_back();
+                }
+                Ok(())
+            }
+            Event::RefusedToOpen { .. } | Event::Stopped | Event::Failed { .. } => {
+                self.store_mut(store).is_open = false;
+                Ok(())
+            }
+            Event::Wiped => {
+                self.stores.insert(store, StoreLedger::default());
+                Ok(())
+            }
+            _ => Ok(()),
+        };
+        kept.map_err(|cause| Violation::new(NAME, format!("store {store}: {cause}")))
+    }
+
+    fn store_mut(&mut self, store: StoreId) -> &mut StoreLedger {
+        self.stores.entry(store).or_default()
+    }
+
+    fn log_written(&mut self, store: StoreId, batch: &Arc<LogBatch>, durability: Durability) -> Result<(), String> {
+        let regions = &mut self.regions;
+        let account = self.stores.entry(store).or_default();
+        if durability == Durability::Buffered {
+            account.log.buffer(batch);
+            return Ok(());
+        }
+        let origin = |region, index| regions.get(&region).map_or(Some(0), |truth: &RegionTruth| truth.chain_at(index));
+        account.log.sync(batch, &origin)?;
+        let instance = account.instance();
+        for op in &batch.ops {
+            let LogOp::Append { region, peer, entries, .. } = op else { continue };
+            let (Some(first), Some(truth)) = (entries.first(), regions.get_mut(region)) else { continue };
+            let log = account.log.durable().regions.get(region).expect("it was just written");
+            truth
+                .see(*peer, instance, log, LogIndex(first.index))
+                .map_err(|cause| format!("region {region}: {cause}"))?;
+        }
         Ok(())
+    }
+
+    fn state_written(&mut self, store: StoreId, batch: &StateBatch) -> Result<(), String> {
+        let account = self.stores.entry(store).or_default();
+        self.changes = account.state.write(batch)?;
+        for change in &self.changes {
+            let Some(now) = account.state.regions().get(&change.region) else { continue };
+            let truth = self.regions.entry(change.region).or_insert_with(|| RegionTruth::new(now));
+            truth.describe(&now.descriptor);
+            let ApplyState { applied, .. } = now.apply_state;
+            if applied <= truth.frontier() {
+                continue;
+            }
+            let absent = LogAccount::default();
+            let log = account.log.durable().regions.get(&change.region).unwrap_or(&absent);
+            let mut commands = Vec::new();
+            truth.extend(log, applied, &mut commands).map_err(|cause| format!("region {}: {cause}", change.region))?;
+            let region = change.region;
+            self.commands.extend(commands.into_iter().map(|(index, hash)| CommittedCommand { region, index, hash }));
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, store: StoreId, found: &DiskContent) -> Result<(), String> {
+        let regions = &self.regions;
+        let account = self.stores.entry(store).or_default();
+        let origin = |region, index| regions.get(&region).map_or(Some(0), |truth: &RegionTruth| truth.chain_at(index));
+        account.log.open(found, &origin)?;
+        account.state.open(found)?;
+        account.is_open = true;
+        self.forget_settled();
+        Ok(())
+    }
+
+    /// Forgets of each region what no replica can fall back to any more.
+    fn forget_settled(&mut self) {
+        for (region, truth) in &mut self.regions {
+            let durable = truth.replay().descriptor.peers.iter().map(|peer| {
+                let account = self.stores.get(&peer.store_id)?.state.durable().get(region)?;
+                Some(account.apply_state.applied)
+            });
+            // A member that has nothing of the region yet may still begin at its origin.
+            if let Some(Some(oldest)) = durable.min() {
+                truth.forget_before(oldest);
+            }
+        }
     }
 }

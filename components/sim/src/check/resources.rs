@@ -1,0 +1,141 @@
+//! What a store keeps in memory and on disk stays within its bounds, and shrinks again when nothing happens.
+
+use std::collections::BTreeMap;
+
+use store::StoreConfig;
+use types::StoreId;
+
+use crate::check::{Checker, Violation, ensure};
+use crate::ledger::{Ledger, LogAccount};
+use crate::observation::{Event, Observation};
+
+const NAME: &str = "resources";
+
+/// How long a log may stay when nothing happens, in [`region::RegionConfig::compact_entries`]: what is not yet worth a
+/// compaction, and as much again for those whose members caught up a moment ago.
+const LOGS_AT_REST: u64 = 2;
+
+/// A store's queues as of its last piece of work.
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    queued: usize,
+    cached_bytes: u64,
+}
+
+/// Holds stores to the bounds of their configuration.
+#[derive(Debug)]
+pub struct Resources {
+    config: StoreConfig,
+    loads: BTreeMap<StoreId, Load>,
+}
+
+impl Resources {
+    /// For stores with these settings.
+    pub fn new(config: StoreConfig) -> Self {
+        Self { config, loads: BTreeMap::new() }
+    }
+
+    fn on_work(&mut self, store: StoreId, load: Load, ledger: &Ledger) -> Result<(), Violation> {
+        self.loads.insert(store, load);
+        let regions = ledger.store(store).map_or(0, |account| account.state.regions().len());
+        let room = regions * self.config.mailbox_capacity;
+        let queued = load.queued;
+        ensure(NAME, queued <= room, || format!("store {store} has {queued} messages in queues for {room}"))?;
+        // Beyond its bound a cache holds only what is not durable yet, which is bounded by what a leader may propose and
+        // a follower may be sent.
+        let config = &self.config.region;
+        let on_its_way = config.max_uncommitted_bytes + config.max_entry_bytes;
+        let sent = config.max_inflight_messages as u64 * (config.max_message_bytes + config.max_entry_bytes);
+        let bound = regions as u64 * (config.entry_cache_bytes + on_its_way.max(sent));
+        let cached = load.cached_bytes;
+        ensure(NAME, cached <= bound, || format!("store {store} has {cached} bytes of entries in caches for {bound}"))
+    }
+}
+
+impl Checker for Resources {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, observation: &Observation, ledger: &Ledger) -> Result<(), Violation> {
+        let store = observation.store;
+        match &observation.event {
+            Event::Worked { queued, cached_bytes } => {
+                self.on_work(store, Load { queued: *queued, cached_bytes: *cached_bytes }, ledger)
+            }
+            Event::Crashed { .. } | Event::Stopped | Event::Failed { .. } | Event::Wiped => {
+                self.loads.remove(&store);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, ledger: &Ledger) -> Result<(), Violation> {
+        for (store, account) in ledger.stores().filter(|(_, account)| account.is_open) {
+            let load = self.loads.get(&store).copied().unwrap_or_default();
+            let regions = account.state.regions();
+            // A heartbeat and its answer for each member may be waiting, and a tick.
+            let few = regions.values().map(|state| 2 * state.descriptor.peers.len() + 1).sum::<usize>();
+            ensure(NAME, load.queued <= few, || {
+                format!("store {store} still has {} messages in its queues when nothing happens", load.queued)
+            })?;
+            let bound = regions.len() as u64 * self.config.region.entry_cache_bytes;
+            ensure(NAME, load.cached_bytes <= bound, || {
+                format!("store {store} still has {} bytes of entries in caches for {bound}", load.cached_bytes)
+            })?;
+            let longest = LOGS_AT_REST * self.config.region.compact_entries;
+            for (region, state) in regions {
+                let last = account.region_log(*region).map(LogAccount::last_index).unwrap_or_default();
+                let entries = last.0.saturating_sub(state.apply_state.truncated.0);
+                ensure(NAME, entries <= longest, || {
+                    format!("region {region}: store {store} still has a log of {entries} entries, which nobody needs")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use region::RegionConfig;
+
+    use super::*;
+    use crate::check::testing::*;
+
+    fn script() -> Script {
+        let region = RegionConfig { entry_cache_bytes: 100, compact_entries: 1, ..RegionConfig::default() };
+        let config = StoreConfig { mailbox_capacity: 10, region, ..StoreConfig::default() };
+        Script::with(vec![Box::new(Resources::new(config))]).led()
+    }
+
+    fn worked(script: &mut Script, queued: usize, cached_bytes: u64) -> Result<(), Violation> {
+        script.see(1, Event::Worked { queued, cached_bytes })
+    }
+
+    #[test]
+    fn queues_and_caches_have_bounds() {
+        worked(&mut script(), 20, 1 << 20).fine();
+        worked(&mut script(), 21, 0).violates(NAME, "21 messages in queues for 20");
+        worked(&mut script(), 0, 10 << 30).violates(NAME, "bytes of entries in caches");
+    }
+
+    #[test]
+    fn they_shrink_when_nothing_happens() {
+        let mut script = script();
+        worked(&mut script, 15, 0).fine();
+        script.watch().finish().violates(NAME, "still has 15 messages");
+        worked(&mut script, 0, 201).fine();
+        script.watch().finish().violates(NAME, "still has 201 bytes");
+        worked(&mut script, 0, 200).fine();
+        script.watch().finish().fine();
+    }
+
+    #[test]
+    fn logs_are_compacted_in_the_end() {
+        let mut script = script();
+        script.append(1, vec![empty(7, 6), empty(8, 6)], hard_state(6, 101, 5)).fine();
+        script.watch().finish().violates(NAME, "still has a log of 3 entries");
+    }
+}

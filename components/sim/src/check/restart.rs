@@ -1,0 +1,130 @@
+//! A store that was opened takes no part in elections for one election timeout (D8).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use region::{MessageType, RegionMessage};
+use types::limits::INITIAL_LOG_INDEX;
+use types::{PeerId, RegionId, StoreId};
+
+use crate::check::{Checker, Violation, ensure};
+use crate::ledger::Ledger;
+use crate::observation::{Event, Observation};
+
+const NAME: &str = "restart";
+
+/// A life of a store's process.
+#[derive(Debug, Default)]
+struct Life {
+    ticks: u32,
+    /// Regions to which nothing had happened: they cannot have forgotten a leader.
+    fresh: BTreeSet<RegionId>,
+}
+
+/// Watches votes and campaigns behind each opening.
+#[derive(Debug)]
+pub struct Restart {
+    election_ticks: u32,
+    lives: BTreeMap<StoreId, Life>,
+}
+
+impl Restart {
+    /// For stores with this election timeout.
+    pub fn new(election_ticks: u32) -> Self {
+        Self { election_ticks, lives: BTreeMap::new() }
+    }
+
+    fn on_opened(&mut self, store: StoreId, ledger: &Ledger) {
+        let Some(account) = ledger.store(store) else { return };
+        let is_fresh = |region: &RegionId| {
+            let log = account.region_log(*region).filter(|log| log.is_empty() && log.hard_state().vote == PeerId(0));
+            let state = account.state.regions().get(region);
+            log.is_some() && state.is_some_and(|state| state.apply_state.applied.0 == INITIAL_LOG_INDEX)
+        };
+        let fresh = account.state.regions().keys().copied().filter(is_fresh).collect();
+        self.lives.insert(store, Life { ticks: 0, fresh });
+    }
+
+    fn on_sent(&self, store: StoreId, message: &RegionMessage) -> Result<(), Violation> {
+        let (kind, reject) = (message.raft.get_msg_type(), message.raft.reject);
+        let takes_part = match kind {
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => true,
+            MessageType::MsgRequestVoteResponse | MessageType::MsgRequestPreVoteResponse => !reject,
+            _ => false,
+        };
+        let Some(life) = self.lives.get(&store).filter(|_| takes_part) else { return Ok(()) };
+        let region = message.region;
+        ensure(NAME, life.ticks >= self.election_ticks || life.fresh.contains(&region), || {
+            format!("region {region}: store {store} sent {kind:?} only {} ticks after it was opened", life.ticks)
+        })
+    }
+}
+
+impl Checker for Restart {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, observation: &Observation, ledger: &Ledger) -> Result<(), Violation> {
+        let store = observation.store;
+        match &observation.event {
+            Event::Opened { .. } => self.on_opened(store, ledger),
+            Event::Ticked => self.lives.entry(store).or_default().ticks += 1,
+            Event::Sent { message } => return self.on_sent(store, message),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::memory::CrashPoint;
+
+    use super::*;
+    use crate::check::testing::*;
+
+    fn script() -> Script {
+        let mut script = Script::with(vec![Box::new(Restart::new(3))]).led();
+        script.crash(2, CrashPoint::OLDEST);
+        script.open(2).fine();
+        script
+    }
+
+    #[test]
+    fn votes_wait_for_an_election_timeout() {
+        let kinds = [
+            MessageType::MsgRequestVote,
+            MessageType::MsgRequestPreVote,
+            MessageType::MsgRequestVoteResponse,
+            MessageType::MsgRequestPreVoteResponse,
+        ];
+        for kind in kinds {
+            let mut script = script();
+            script.see(2, Event::Ticked).fine();
+            script.see(2, Event::Ticked).fine();
+            script.sent(message(kind, 2, 1, 6)).violates(NAME, "only 2 ticks");
+            script.see(2, Event::Ticked).fine();
+            script.sent(message(kind, 2, 1, 6)).fine();
+            script.crash(2, CrashPoint::OLDEST);
+            script.open(2).fine();
+            script.sent(message(kind, 2, 1, 6)).violates(NAME, "only 0 ticks");
+        }
+    }
+
+    #[test]
+    fn refusals_and_what_is_no_vote_may_leave() {
+        let mut script = script();
+        script.sent(message(MessageType::MsgAppendResponse, 2, 1, 6)).fine();
+        let mut refusal = message(MessageType::MsgRequestVoteResponse, 2, 1, 6);
+        refusal.raft.reject = true;
+        script.sent(refusal).fine();
+    }
+
+    #[test]
+    fn a_region_to_which_nothing_happened_votes_at_once() {
+        let mut script = Script::with(vec![Box::new(Restart::new(3))]);
+        script.crash(2, CrashPoint::OLDEST);
+        script.open(2).fine();
+        script.sent(message(MessageType::MsgRequestVoteResponse, 2, 1, 6)).fine();
+    }
+}
