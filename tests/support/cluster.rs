@@ -35,7 +35,8 @@ impl ClusterShape {
     }
 }
 
-/// A running cluster. Dropping it ends its processes and removes their data.
+/// A running cluster. Dropping it ends its processes and removes their data, unless a test failed: then it says where
+/// they are.
 pub struct Cluster {
     pub shape: ClusterShape,
     pub coordinator: Process,
@@ -47,17 +48,25 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster, and waits until clients find a leader of every region.
     pub async fn start(shape: ClusterShape) -> Self {
+        Self::start_placed(shape, |process, _| process).await
+    }
+
+    /// Starts a cluster whose processes are first given a place in a network: the coordinator, then each store with its
+    /// place in [`stores`](Self::stores).
+    pub async fn start_placed(shape: ClusterShape, mut place: impl FnMut(Process, Option<usize>) -> Process) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut coordinator = Process::new("coordinator", "coordinator", dir.path())
+        let coordinator = Process::new("coordinator", "coordinator", dir.path())
             .flag("--replicas", &shape.stores.to_string())
             .flag("--split-keys", &shape.split_keys.join(","));
+        let mut coordinator = place(coordinator, None);
         coordinator.start();
         let store = |number: usize| {
-            let name = format!("store-{number}");
+            let name = format!("store-{}", number + 1);
             let store = Process::new(&name, "server", dir.path()).flag("--pd-endpoints", &coordinator.address);
-            shape.settings.iter().fold(store, |store, (name, value)| store.setting(name, value))
+            let store = shape.settings.iter().fold(store, |store, (name, value)| store.setting(name, value));
+            place(store, Some(number))
         };
-        let mut stores: Vec<_> = (1..=shape.stores).map(store).collect();
+        let mut stores: Vec<_> = (0..shape.stores).map(store).collect();
         stores.iter_mut().for_each(Process::start);
         let mut cluster = Self { shape, coordinator, stores, dir };
         cluster.ready().await;
@@ -193,6 +202,15 @@ impl Cluster {
     pub fn assert_no_panic(&self) {
         self.coordinator.assert_no_panic();
         self.stores.iter().for_each(Process::assert_no_panic);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!("======== logs and data are left in {} ========", self.dir.path().display());
+        }
     }
 }
 

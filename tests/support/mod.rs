@@ -25,6 +25,11 @@ const TEST_BOUND: Duration = Duration::from_secs(150);
 
 /// Runs a test alone, within [`TEST_BOUND`], on a runtime of its own.
 pub fn run(test: impl Future<Output = ()>) {
+    run_within(TEST_BOUND, test);
+}
+
+/// Runs a test alone, within a bound that only one that hangs meets, on a runtime of its own.
+pub fn run_within(bound: Duration, test: impl Future<Output = ()>) {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed leaves nothing behind that the next could trip over.
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,8 +37,8 @@ pub fn run(test: impl Future<Output = ()>) {
     runtime.block_on(async {
         // Dropped while unwinding, so that a cluster inside shows its logs.
         let mut test = pin!(test);
-        if tokio::time::timeout(TEST_BOUND, test.as_mut()).await.is_err() {
-            panic!("the test did not end within {TEST_BOUND:?}");
+        if tokio::time::timeout(bound, test.as_mut()).await.is_err() {
+            panic!("the test did not end within {bound:?}");
         }
     });
 }

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
 
 use runtime::spawn::{Spawner, ThreadSpawner};
 
@@ -35,9 +37,14 @@ pub struct Ended {
 /// A process with fixed addresses, a data directory and a log, which can be started again and again.
 pub struct Process {
     pub name: String,
+    /// Where others reach it.
     pub address: String,
     pub status_address: String,
     pub data_dir: PathBuf,
+    /// Where it listens, when that is not where others reach it.
+    listen_address: Option<String>,
+    /// The network namespace that it runs in, when that is not the machine's.
+    namespace: Option<Arc<File>>,
     command: &'static str,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -45,6 +52,8 @@ pub struct Process {
     /// Where the log of the running start begins.
     log_start: u64,
     child: Option<Child>,
+    /// Of the newest start.
+    id: Arc<AtomicU32>,
 }
 
 impl Process {
@@ -55,13 +64,40 @@ impl Process {
             address: free_address(),
             status_address: free_address(),
             data_dir: dir.join(name),
+            listen_address: None,
+            namespace: None,
             command,
             arguments: Vec::new(),
             environment: Vec::new(),
             log: dir.join(format!("{name}.log")),
             log_start: 0,
             child: None,
+            id: Arc::default(),
         }
+    }
+
+    /// Has others reach the process by another address than the one where it listens.
+    #[must_use]
+    pub fn advertised(mut self, address: &str) -> Self {
+        self.listen_address = Some(std::mem::replace(&mut self.address, address.to_owned()));
+        self
+    }
+
+    /// Puts the process into a network namespace, with its addresses there.
+    #[must_use]
+    pub fn inside(mut self, namespace: Arc<File>, address: String, status_address: String) -> Self {
+        (self.namespace, self.address, self.status_address) = (Some(namespace), address, status_address);
+        self
+    }
+
+    /// Where the process listens.
+    pub fn listen_address(&self) -> &str {
+        self.listen_address.as_deref().unwrap_or(&self.address)
+    }
+
+    /// The id of the process that was started last; zero before.
+    pub fn id(&self) -> Arc<AtomicU32> {
+        Arc::clone(&self.id)
     }
 
     /// Gives the process a further flag.
@@ -93,13 +129,20 @@ impl Process {
         self.log_start = log.metadata().unwrap().len();
         writeln!(log, "---- start of {} ----", self.name).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_raftyard"));
-        command.arg(self.command).args(["--addr", &self.address, "--status-addr", &self.status_address]);
+        command.arg(self.command).args(["--addr", self.listen_address(), "--status-addr", &self.status_address]);
+        if self.listen_address.is_some() {
+            command.args(["--advertise-addr", &self.address]);
+        }
         command.arg("--data-dir").arg(&self.data_dir).args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
-        // SAFETY: the closure makes system calls alone, which is all that is allowed between fork and exec.
-        unsafe { command.pre_exec(move || before_exec(limits)) };
-        self.child = Some(spawn(command).unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name)));
+        let namespace = self.namespace.as_ref().map(|file| file.as_raw_fd());
+        // SAFETY: the closure makes system calls alone, which is all that is allowed between fork and exec, and the
+        // namespace's file is open until the process is started.
+        unsafe { command.pre_exec(move || before_exec(limits, namespace)) };
+        let child = spawn(command).unwrap_or_else(|error| panic!("cannot start {}: {error}", self.name));
+        self.id.store(child.id(), Ordering::Relaxed);
+        self.child = Some(child);
     }
 
     /// Waits until the process says that it serves.
@@ -152,8 +195,13 @@ impl Process {
 
     /// Asks the process to end, and waits until it has.
     pub async fn stop(&mut self) -> Ended {
-        self.signal(libc::SIGTERM);
+        self.terminate();
         self.end().await
+    }
+
+    /// Asks the process to end.
+    pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
     }
 
     /// Stops the process where it is; its sockets stay open.
@@ -217,7 +265,10 @@ impl Drop for Process {
 }
 
 /// Runs in the child, before it becomes the binary.
-fn before_exec(limits: Limits) -> io::Result<()> {
+fn before_exec(limits: Limits, namespace: Option<RawFd>) -> io::Result<()> {
+    if let Some(namespace) = namespace {
+        enter_namespace(namespace)?;
+    }
     let check = |result: i32| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     // SAFETY: plain system calls with values of their own.
     unsafe {
@@ -234,13 +285,26 @@ fn before_exec(limits: Limits) -> io::Result<()> {
     Ok(())
 }
 
+/// Moves the calling thread into a network namespace. Makes one system call, so that it may be called between fork and exec.
+pub fn enter_namespace(namespace: RawFd) -> io::Result<()> {
+    // SAFETY: a plain system call.
+    let result = unsafe { libc::setns(namespace, libc::CLONE_NEWNET) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 type Birth = (Command, Sender<io::Result<Child>>);
 
-/// Starts a process from one thread that lives as long as the test binary: the kernel ends a process with the *thread*
-/// that started it, and a runtime's threads come and go.
-fn spawn(command: Command) -> io::Result<Child> {
+/// Starts the thread that all processes are started from. Its network namespace, which is that of the first caller, is
+/// the one of every process that is not put into another.
+pub fn start_spawner() {
+    spawner();
+}
+
+/// One thread that lives as long as the test binary: the kernel ends a process with the *thread* that started it, and a
+/// runtime's threads come and go.
+fn spawner() -> &'static Sender<Birth> {
     static SPAWNER: OnceLock<Sender<Birth>> = OnceLock::new();
-    let spawner = SPAWNER.get_or_init(|| {
+    SPAWNER.get_or_init(|| {
         let (sender, births) = mpsc::channel::<Birth>();
         let serve = move || {
             for (mut command, answer) in births {
@@ -249,8 +313,11 @@ fn spawn(command: Command) -> io::Result<Child> {
         };
         ThreadSpawner.spawn("spawner", Box::new(serve)).unwrap();
         sender
-    });
+    })
+}
+
+fn spawn(command: Command) -> io::Result<Child> {
     let (answer, child) = mpsc::channel();
-    spawner.send((command, answer)).unwrap();
+    spawner().send((command, answer)).unwrap();
     child.recv().unwrap()
 }
