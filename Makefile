@@ -10,7 +10,7 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Extra flags for every cargo call, for example CARGO_FLAGS=--locked.
 CARGO_FLAGS ?=
 
-.PHONY: help run test verify fix bench clean setup
+.PHONY: help run test chaos verify fix bench clean setup
 
 help: ## show this list
 	@echo 'usage: make TARGET [ARGS="…"]'
@@ -23,6 +23,10 @@ run: setup ## build and start a playground: three stores, a load of 100,000 keys
 
 test: setup ## run every test; ARGS goes to cargo test
 	cargo test $(CARGO_FLAGS) --workspace $(ARGS)
+
+chaos: MINUTES ?= 10
+chaos: setup ## disturb clusters of real processes for MINUTES=10; CHAOS_SEED and CHAOS_NETWORK choose what exactly
+	CHAOS_MINUTES=$(MINUTES) cargo test $(CARGO_FLAGS) -p raftyard --test chaos -- --nocapture --test-threads 1 $(ARGS)
 
 verify: setup ## check formatting, lints, documentation, layers and dependencies; changes nothing
 	cargo fmt --all --check
