@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::memory::{CrashPoint, Fault, FaultPoint, MemDisk, MemStateEngine};
 use engine::{
-    ApplyState, Entry, Family, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator,
-    StateRead, StateStatistics, WriterId,
+    ApplyState, Entry, Family, FileReader, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine,
+    StateIterator, StateRead, StateStatistics, WriterId,
 };
 use parking_lot::Mutex;
 use prost::Message as _;
@@ -123,6 +123,10 @@ impl StateEngine for CutEngine {
 
     fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
         self.engine.sst_writer(family, path)
+    }
+
+    fn read_file(&self, file: &IngestFile) -> Result<Box<dyn FileReader>> {
+        self.engine.read_file(file)
     }
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {

@@ -31,6 +31,6 @@ pub use log::{
 pub use meta::{ApplyState, Gone, WriterId};
 pub use raft_proto::eraftpb::{Entry, EntryType};
 pub use state::{
-    Family, IngestFile, IterRange, RegionSnapshot, SstWriter, StateBatch, StateEngine, StateIterator, StateOp,
-    StateRead, StateStatistics,
+    Family, FileReader, IngestFile, IterRange, RegionSnapshot, SstWriter, StateBatch, StateEngine, StateIterator,
+    StateOp, StateRead, StateStatistics,
 };

@@ -219,6 +219,16 @@ pub struct IngestFile {
     pub path: PathBuf,
 }
 
+/// Reads a finished file before it is ingested, to see what is in it.
+pub trait FileReader: Send {
+    /// The keys that come next, in the order in which they lie in the file, with as many as have `max_bytes` of keys
+    /// and values between them (one at the least). None when there are no more.
+    ///
+    /// # Errors
+    /// `Corruption` when the file is damaged.
+    fn next_keys(&mut self, max_bytes: usize) -> Result<Vec<Bytes>>;
+}
+
 /// Counts since the engine was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StateStatistics {
@@ -251,6 +261,13 @@ pub trait StateEngine: StateRead + 'static {
 
     /// Begins a file for [`ingest`](Self::ingest).
     fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>>;
+
+    /// Opens a finished file to look into it. The file stays as it is. The engine may need room beside it, under its
+    /// name with `.check` behind, until the reader is dropped; one reader of a file at a time.
+    ///
+    /// # Errors
+    /// `Corruption` when it is damaged, or holds anything but keys with values.
+    fn read_file(&self, file: &IngestFile) -> Result<Box<dyn FileReader>>;
 
     /// Takes over finished files, durable at once: not part of the cut that a crash falls back to (D6). The files are
     /// moved or copied; their keys replace older values.

@@ -36,6 +36,7 @@ pub const CHECKS: &[StateCheck] = &[
     StateCheck { name: "ingest above a range tombstone", run: ingest_above_tombstone },
     StateCheck { name: "writes above ingested keys", run: write_above_ingest },
     StateCheck { name: "a file takes ascending keys only, and one at least", run: file_order },
+    StateCheck { name: "a file can be looked into before it is ingested", run: look_into_file },
     StateCheck { name: "deleting files takes nothing outside of its range", run: delete_files },
     StateCheck { name: "approximate bytes follow the data", run: approximate_bytes },
     StateCheck { name: "a range is cut into even parts", run: split_keys },
@@ -423,6 +424,36 @@ fn file_order(state: &dyn StateEngine, files: &Path) {
     let missing = IngestFile { family: DATA, path: files.join("missing") };
     assert!(state.ingest(&[missing]).is_err(), "a file that was never written");
     assert_eq!(keys(state, DATA), "");
+}
+
+fn look_into_file(state: &dyn StateEngine, files: &Path) {
+    let file = IngestFile { family: DATA, path: files.join("seen") };
+    let keys: Vec<String> = (0..300).map(|number| format!("key {number:03}")).collect();
+    let mut writer = state.sst_writer(DATA, &file.path).unwrap();
+    keys.iter().enumerate().for_each(|(place, key)| writer.put(key.as_bytes(), &noise(place as u64, 50)).unwrap());
+    writer.finish().unwrap();
+
+    let mut reader = state.read_file(&file).unwrap();
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let page = reader.next_keys(1000).unwrap();
+        assert!(page.len() <= 18, "a page has no more keys than asked for: {}", page.len());
+        if page.is_empty() {
+            break;
+        }
+        pages += 1;
+        seen.extend(page);
+    }
+    assert!(seen.iter().eq(keys.iter()), "{seen:?}");
+    assert!(pages > 10);
+    assert!(reader.next_keys(1000).unwrap().is_empty(), "the end stays the end");
+    drop(reader);
+    assert_eq!(state.read_file(&file).unwrap().next_keys(0).unwrap().len(), 1, "one key at the least");
+
+    state.ingest(std::slice::from_ref(&file)).unwrap();
+    assert_eq!(scan(state, DATA, KeyRange::all()).len(), 300, "a look changes nothing");
+    let missing = IngestFile { family: DATA, path: files.join("missing") };
+    assert!(state.read_file(&missing).is_err());
 }
 
 fn delete_files(state: &dyn StateEngine, files: &Path) {

@@ -11,7 +11,8 @@ use types::seed::Rng;
 use types::{InstanceId, StoreId};
 
 use super::fault::{Fault, FaultPoint, Faults};
-use super::file::Files;
+use super::files::Files;
+use super::folder::MemFolder;
 use super::log::{LogDisk, MemLogEngine};
 use super::space::Space;
 use super::state::MemStateEngine;
@@ -41,7 +42,8 @@ impl Default for MemOptions {
 pub struct CrashPoint {
     /// How many of the log engine's writes since its last sync survive, the oldest first.
     pub log_writes: usize,
-    /// Whether a part of the first write that did not survive is at the log's end. Opening finds it and drops it.
+    /// Whether a part of the first write that did not survive is at the log's end. Opening finds it and drops it. Of
+    /// [files](MemFolder) a part of what was not synced survives then, and nothing otherwise.
     pub torn_tail: bool,
     /// How many of the state engine's batches since its last flush survive, the oldest first.
     pub state_batches: usize,
@@ -109,6 +111,11 @@ impl MemDisk {
         MemStateEngine::open(self.process())
     }
 
+    /// Opens a folder for ordinary files.
+    pub fn open_folder(&self, folder: &Path) -> MemFolder {
+        MemFolder::open(self.process(), folder)
+    }
+
     fn process(&self) -> Process {
         Process { crash: self.shared.crashes.load(Ordering::Acquire), shared: Arc::clone(&self.shared) }
     }
@@ -131,6 +138,7 @@ impl MemDisk {
         self.shared.crashes.fetch_add(1, Ordering::AcqRel);
         log.crash(point, &self.shared.space);
         state.fall_back(point.state_batches, &self.shared.space);
+        self.shared.files.lock().crash(point.torn_tail, &self.shared.space);
     }
 
     /// How many writes of the log engine no sync covers yet.

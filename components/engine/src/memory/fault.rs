@@ -24,6 +24,10 @@ pub enum FaultPoint {
     StateRead,
     /// A file for the ingest is finished.
     FileFinish,
+    /// Bytes are written to an ordinary file.
+    FileWrite,
+    /// A file's bytes, or a folder's names, are made durable.
+    FileSync,
     /// The state engine takes files over.
     Ingest,
     /// The state engine deletes files.
@@ -45,6 +49,8 @@ impl FaultPoint {
             Self::LogRead | Self::StateRead => "read",
             Self::StateFlush => "flush",
             Self::FileFinish => "finishing a file",
+            Self::FileWrite => "using a file",
+            Self::FileSync => "syncing a file",
             Self::Ingest => "ingest",
             Self::DeleteFiles => "deleting files",
         }

@@ -3,48 +3,16 @@
 //! A file is a record as in `types::codec`: version 1, the column family's name, then key and value of each pair, then
 //! the checksum. It has real bytes, so that it can be sent in pieces, and damaged.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use types::codec::{DecodeError, Reader, Writer};
 
 use super::disk::Process;
 use super::fault::FaultPoint;
-use super::space::Space;
-use crate::{EngineError, Family, Result, SstWriter};
+use crate::{EngineError, Family, FileReader, Result, SstWriter};
 
 const FILE_FORMAT_VERSION: u8 = 1;
-
-/// The finished files of a disk.
-#[derive(Default)]
-pub(super) struct Files {
-    files: BTreeMap<PathBuf, Bytes>,
-    bytes: u64,
-}
-
-impl Files {
-    pub(super) fn read(&self, path: &Path) -> Option<Bytes> {
-        self.files.get(path).cloned()
-    }
-
-    pub(super) fn write(&mut self, path: &Path, bytes: Bytes, space: &Space) -> Result<()> {
-        space.check(FaultPoint::FileFinish, bytes.len() as u64)?;
-        self.bytes += bytes.len() as u64;
-        let replaced = self.files.insert(path.to_owned(), bytes);
-        self.bytes -= replaced.map_or(0, |bytes| bytes.len() as u64);
-        space.files.store(self.bytes, Ordering::Release);
-        Ok(())
-    }
-
-    pub(super) fn remove(&mut self, path: &Path, space: &Space) -> bool {
-        let removed = self.files.remove(path);
-        self.bytes -= removed.as_ref().map_or(0, |bytes| bytes.len() as u64);
-        space.files.store(self.bytes, Ordering::Release);
-        removed.is_some()
-    }
-}
 
 /// A key and its value.
 pub(super) type Pair = (Bytes, Bytes);
@@ -115,5 +83,31 @@ impl SstWriter for MemSstWriter {
         let shared = &self.process.shared;
         shared.files.lock().write(&self.path, bytes, &shared.space)?;
         Ok(size)
+    }
+}
+
+/// The keys of a finished file, in the order in which they lie in it.
+pub(super) struct MemFileReader {
+    pairs: Vec<Pair>,
+    next: usize,
+}
+
+impl MemFileReader {
+    pub(super) fn new(pairs: Vec<Pair>) -> Self {
+        Self { pairs, next: 0 }
+    }
+}
+
+impl FileReader for MemFileReader {
+    fn next_keys(&mut self, max_bytes: usize) -> Result<Vec<Bytes>> {
+        let mut bytes = 0;
+        let rest = self.pairs[self.next..].iter().take_while(|(key, value)| {
+            let fits = bytes < max_bytes.max(1);
+            bytes += key.len() + value.len();
+            fits
+        });
+        let keys: Vec<Bytes> = rest.map(|(key, _)| key.clone()).collect();
+        self.next += keys.len();
+        Ok(keys)
     }
 }

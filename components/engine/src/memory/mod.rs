@@ -22,11 +22,14 @@
 //! Nothing here draws chance or looks at a clock: where a crash strikes is chosen by the [`Rng`](types::seed::Rng) or
 //! the [`CrashPoint`] that is handed in, and a stall is a hook that the driver provides ([`Fault::Stall`]).
 //!
-//! Reading order: [`disk`], [`fault`], then `log_content` and `log`, `tree`, `state_content` and `state`, `file`.
+//! Reading order: [`disk`], [`fault`], then `log_content` and `log`, `tree`, `state_content` and `state`, `file`,
+//! `files` and [`folder`].
 
 pub mod disk;
 pub mod fault;
 mod file;
+mod files;
+pub mod folder;
 mod log;
 mod log_content;
 mod space;
@@ -39,5 +42,6 @@ mod tests;
 
 pub use disk::{CrashPoint, MemDisk, MemOptions};
 pub use fault::{Fault, FaultPoint};
+pub use folder::MemFolder;
 pub use log::MemLogEngine;
 pub use state::MemStateEngine;

@@ -10,12 +10,12 @@ use types::{KeyRange, Round};
 
 use super::disk::{Process, locked};
 use super::fault::FaultPoint;
-use super::file::{self, MemSstWriter};
+use super::file::{self, MemFileReader, MemSstWriter};
 use super::state_content::{Moment, StateContent};
 use super::tree::{Node, Tree};
 use crate::{
-    EngineError, Family, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator, StateRead,
-    StateStatistics, WriterId,
+    EngineError, Family, FileReader, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator,
+    StateRead, StateStatistics, WriterId,
 };
 
 /// A state engine that lives in memory, on a [`MemDisk`](super::MemDisk).
@@ -112,6 +112,12 @@ impl StateEngine for MemStateEngine {
     fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
         self.process.check(FaultPoint::FileFinish)?;
         Ok(Box::new(MemSstWriter::new(self.process.clone(), family, path)))
+    }
+
+    fn read_file(&self, file: &IngestFile) -> Result<Box<dyn FileReader>> {
+        self.process.check(FaultPoint::Ingest)?;
+        let read = self.read_files(std::slice::from_ref(file))?;
+        Ok(Box::new(MemFileReader::new(read.into_iter().flat_map(|(_, pairs)| pairs).collect())))
     }
 
     /// The files are copied: they stay until [`MemDisk::remove_file`](super::MemDisk::remove_file).

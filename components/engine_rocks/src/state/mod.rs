@@ -1,11 +1,13 @@
 //! The state engine: one RocksDB with four column families, no write-ahead log, atomic flush (D2).
 //!
-//! Reading order: [`options`], this file, [`batch`], [`files`], then [`snapshot`] and [`iterator`].
+//! Reading order: [`options`], this file, [`batch`], [`files`], then [`snapshot`] and [`iterator`],
+//! [`sst`] and [`reader`].
 
 mod batch;
 mod files;
 mod iterator;
 pub(crate) mod options;
+mod reader;
 mod snapshot;
 mod sst;
 
@@ -14,8 +16,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    EngineError, Family, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator, StateRead,
-    StateStatistics, WriterId,
+    EngineError, Family, FileReader, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator,
+    StateRead, StateStatistics, WriterId,
 };
 use rocksdb::statistics::{Histogram, Ticker};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteOptions};
@@ -23,6 +25,7 @@ use slog::Logger;
 use types::{KeyRange, Round};
 
 use self::iterator::{RocksIterator, read_options};
+use self::reader::RocksFileReader;
 use self::snapshot::RocksSnapshot;
 use self::sst::RocksSstWriter;
 use crate::config::StateEngineConfig;
@@ -123,6 +126,10 @@ impl StateEngine for RocksStateEngine {
 
     fn sst_writer(&self, _: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
         Ok(Box::new(RocksSstWriter::create(Arc::clone(&self.file_options), path)?))
+    }
+
+    fn read_file(&self, file: &IngestFile) -> Result<Box<dyn FileReader>> {
+        Ok(Box::new(RocksFileReader::open(file)?))
     }
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {

@@ -5,6 +5,7 @@
 mod bounds_of_memory;
 mod crash;
 mod faults;
+mod folder;
 mod misuse;
 mod physical;
 
