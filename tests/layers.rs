@@ -26,6 +26,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("engine_rocks", 3),
     ("client", 3),
     ("transport", 3),
+    ("snapshot", 3),
     ("store", 4),
     ("embed", 5),
     ("coordinator", 5),
@@ -95,7 +96,7 @@ const RESERVED: &[Reserved] = &[
 ];
 
 /// Crates whose whole behaviour is a function of what is handed in (ARCHITECTURE.md, "Determinism").
-const DETERMINISTIC: &[&str] = &["types", "engine", "region", "apply", "store", "coordinator", "sim"];
+const DETERMINISTIC: &[&str] = &["types", "engine", "region", "apply", "store", "coordinator", "sim", "snapshot"];
 
 /// What a deterministic crate may not depend on outside its tests.
 const UNDETERMINED: &[&str] = &["rand", "fastrand", "getrandom", "uuid", "ahash", "chrono", "time", "tempfile"];
