@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sim::history::Moment;
 use tikv_client::{Backoff, RawClient};
 use tokio::task::JoinSet;
 use types::seed::Rng;
 
-use crate::history::{History, Operation};
+use crate::history::{History, Operations};
 use crate::support::wait::until;
 
 /// Each owner has a register with each of these beginnings, so that they lie in all regions of
@@ -128,7 +129,7 @@ impl Load {
 
 /// What a load saw.
 pub struct Finished {
-    pub operations: Vec<Operation>,
+    pub operations: Operations,
     pub counts: Counts,
     /// The client's errors, each with how often it came.
     pub errors: String,
@@ -222,7 +223,7 @@ impl Worker {
         self.wrote(begin, pairs, result).await;
     }
 
-    async fn wrote(&self, begin: usize, pairs: Vec<(String, String)>, result: tikv_client::Result<()>) {
+    async fn wrote(&self, begin: Moment, pairs: Vec<(String, String)>, result: tikv_client::Result<()>) {
         let counts = &self.shared.counts;
         self.shared.history.wrote(begin, pairs, result.is_ok());
         let Err(error) = result else {
@@ -263,7 +264,7 @@ impl Worker {
     /// Takes down what was read of `registers`; one without a value is not there.
     async fn read(
         &self,
-        begin: usize,
+        begin: Moment,
         registers: impl IntoIterator<Item = String>,
         result: tikv_client::Result<BTreeMap<String, String>>,
     ) {
