@@ -1,7 +1,9 @@
 //! The seams for time and chance: the only place that asks the operating system for either.
 
+use std::cell::Cell;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,7 +30,11 @@ pub struct MonotonicClock {
 
 impl MonotonicClock {
     /// A clock whose origin is now.
+    ///
+    /// # Panics
+    /// In a [simulation](simulate).
     pub fn new() -> Self {
+        refuse_in_simulation("the monotonic clock");
         Self { origin: std::time::Instant::now() }
     }
 }
@@ -40,7 +46,10 @@ impl Default for MonotonicClock {
 }
 
 impl Clock for MonotonicClock {
+    /// # Panics
+    /// In a [simulation](simulate).
     fn now(&self) -> Instant {
+        refuse_in_simulation("the monotonic clock");
         Instant::ORIGIN + self.origin.elapsed()
     }
 }
@@ -76,7 +85,11 @@ pub struct SystemWallClock;
 
 impl WallClock for SystemWallClock {
     /// Zero on a machine whose clock stands before 1970.
+    ///
+    /// # Panics
+    /// In a [simulation](simulate).
     fn unix_ms(&self) -> u64 {
+        refuse_in_simulation("the time of day");
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
@@ -108,8 +121,38 @@ impl WallClock for ManualWallClock {
 
 /// A number that nobody can predict and no other process is likely to draw: the seed of a production store, or its
 /// instance id. From the operating system's randomness, by way of the standard library's hasher keys.
+///
+/// # Panics
+/// In a [simulation](simulate).
 pub fn entropy_seed() -> u64 {
+    refuse_in_simulation("the machine's chance");
     RandomState::new().hash_one(SystemWallClock.unix_ms())
+}
+
+thread_local! {
+    static SIMULATIONS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// This thread simulates for as long as the guard lives: whoever asks the operating system for time or chance on it would
+/// make two runs of one seed differ, and panics.
+#[must_use = "the simulation is over when the guard is dropped"]
+pub fn simulate() -> SimulationGuard {
+    SIMULATIONS.set(SIMULATIONS.get() + 1);
+    SimulationGuard(PhantomData)
+}
+
+/// See [`simulate`].
+#[derive(Debug)]
+pub struct SimulationGuard(PhantomData<*const ()>);
+
+impl Drop for SimulationGuard {
+    fn drop(&mut self) {
+        SIMULATIONS.set(SIMULATIONS.get() - 1);
+    }
+}
+
+fn refuse_in_simulation(what: &str) {
+    assert!(SIMULATIONS.get() == 0, "{what} was asked for in a simulation: hand in a clock or a seed");
 }
 
 #[cfg(test)]
@@ -141,5 +184,20 @@ mod tests {
         seeds.sort_unstable();
         seeds.dedup();
         assert_eq!(seeds.len(), 1000);
+    }
+
+    #[test]
+    fn a_simulation_gets_neither_time_nor_chance() {
+        let clock = MonotonicClock::new();
+        let refused = |ask: &dyn Fn()| {
+            let _guard = simulate();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).is_err()
+        };
+        assert!(refused(&|| assert!(clock.now() >= Instant::ORIGIN)));
+        assert!(refused(&|| assert!(MonotonicClock::new().now() >= Instant::ORIGIN)));
+        assert!(refused(&|| assert!(SystemWallClock.unix_ms() > 0)));
+        assert!(refused(&|| assert!(entropy_seed() > 0)));
+        clock.now();
+        SystemWallClock.unix_ms();
     }
 }

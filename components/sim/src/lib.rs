@@ -13,10 +13,33 @@
 //! Reading order: [`observation`], [`call`], [`ledger`], [`check`]; then [`history`], [`workload`].
 
 pub mod call;
+mod cell;
+pub mod chance;
 pub mod check;
+pub mod clients;
+mod clock;
+mod coordinating;
+mod delivery;
+mod engines;
+mod faults;
 pub mod history;
 pub mod ledger;
+mod node;
 pub mod observation;
+pub mod plain;
+pub mod profile;
+mod recorder;
+pub mod run;
+mod schedule;
+mod session;
+pub mod shape;
+mod simulation;
+mod stores;
+mod trace;
+mod wire;
 pub mod workload;
 
+pub use clients::{Clients, Wish};
 pub use observation::{DiskContent, Event, Observation};
+pub use profile::Profile;
+pub use run::{Failure, Report, Settings, run};

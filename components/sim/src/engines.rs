@@ -1,0 +1,169 @@
+//! Both engines of a store, watched: what they wrote is taken down in the order in which it took effect, and takes time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engine::memory::{MemDisk, MemLogEngine, MemStateEngine};
+use engine::{
+    Durability, Entry, Family, IngestFile, IterRange, LogBatch, LogEngine, LogStatistics, RegionLog, Result, SstWriter,
+    StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent, WriterId,
+};
+use store::Engines;
+use types::{InstanceId, KeyRange, LogIndex, PeerId, RegionId, Round, StoreId, Term};
+
+use crate::cell::Life;
+use crate::observation::Event;
+use crate::trace::Kind;
+
+/// Opens a disk's engines for a process.
+pub(crate) fn open(disk: &MemDisk, life: &Life) -> Result<Engines> {
+    let log = WatchedLog { inner: disk.open_log()?, life: life.clone() };
+    let state = WatchedState { inner: disk.open_state()?, disk: disk.clone(), life: life.clone() };
+    Ok(Engines { log: Arc::new(log), state: Arc::new(state) })
+}
+
+const LOG_WRITE: Kind = Kind { name: "log write", numbers: "operations synced" };
+const LOG_WRITE_FAILED: Kind = Kind { name: "log error", numbers: "operations synced" };
+const STATE_WRITE: Kind = Kind { name: "state write", numbers: "bytes" };
+const STATE_FLUSH: Kind = Kind { name: "state flush", numbers: "" };
+
+struct WatchedLog {
+    inner: MemLogEngine,
+    life: Life,
+}
+
+impl LogEngine for WatchedLog {
+    fn write(&self, batch: LogBatch, durability: Durability) -> Result<()> {
+        let seen = Arc::new(batch.clone());
+        let numbers = [batch.ops.len() as u64, u64::from(durability == Durability::Synced)];
+        self.life.begin_write(Arc::clone(&seen));
+        if durability == Durability::Synced {
+            self.life.wait_for_sync();
+        }
+        let result = self.inner.write(batch, durability);
+        self.life.end_write();
+        match &result {
+            Ok(()) => {
+                self.life.note(LOG_WRITE, &numbers);
+                self.life.observe(|| Event::LogWritten { batch: seen, durability });
+            }
+            Err(_) => {
+                self.life.note(LOG_WRITE_FAILED, &numbers);
+                self.life.observe(|| Event::LogWriteFailed { batch: seen });
+            }
+        }
+        result
+    }
+
+    fn ident(&self) -> Result<Option<StoreIdent>> {
+        self.inner.ident()
+    }
+
+    fn instances(&self) -> Result<Vec<(StoreId, InstanceId)>> {
+        self.inner.instances()
+    }
+
+    fn regions(&self) -> Result<Vec<RegionLog>> {
+        self.inner.regions()
+    }
+
+    fn region(&self, region: RegionId) -> Result<Option<RegionLog>> {
+        self.inner.region(region)
+    }
+
+    fn entries(
+        &self,
+        region: RegionId,
+        peer: PeerId,
+        low: LogIndex,
+        high: LogIndex,
+        max_bytes: u64,
+    ) -> Result<Vec<Entry>> {
+        self.inner.entries(region, peer, low, high, max_bytes)
+    }
+
+    fn term(&self, region: RegionId, peer: PeerId, index: LogIndex) -> Result<Option<Term>> {
+        self.inner.term(region, peer, index)
+    }
+
+    fn approximate_bytes(&self, region: RegionId, low: LogIndex, high: LogIndex) -> Result<u64> {
+        self.inner.approximate_bytes(region, low, high)
+    }
+
+    fn statistics(&self) -> LogStatistics {
+        self.inner.statistics()
+    }
+}
+
+struct WatchedState {
+    inner: MemStateEngine,
+    disk: MemDisk,
+    life: Life,
+}
+
+impl StateRead for WatchedState {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>> {
+        self.inner.get(family, key)
+    }
+
+    fn iter(&self, family: Family, range: IterRange) -> Result<Box<dyn StateIterator + '_>> {
+        self.inner.iter(family, range)
+    }
+}
+
+impl StateEngine for WatchedState {
+    fn write(&self, batch: &StateBatch) -> Result<()> {
+        let before = self.disk.unflushed_state_batches();
+        self.inner.write(batch)?;
+        // A full buffer is flushed by the engine itself, before the batch.
+        if self.disk.unflushed_state_batches() < before + usize::from(!batch.is_empty()) {
+            self.flushed();
+        }
+        self.life.note(STATE_WRITE, &[batch.bytes() as u64]);
+        self.life.observe(|| Event::StateWritten { batch: Arc::new(batch.clone()) });
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Arc<dyn StateRead> {
+        self.inner.snapshot()
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.life.wait_for_sync();
+        self.inner.flush()?;
+        self.flushed();
+        Ok(())
+    }
+
+    fn persisted_round(&self, writer: WriterId) -> Result<Round> {
+        self.inner.persisted_round(writer)
+    }
+
+    fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
+        self.inner.sst_writer(family, path)
+    }
+
+    fn ingest(&self, files: &[IngestFile]) -> Result<()> {
+        self.inner.ingest(files)
+    }
+
+    fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {
+        self.inner.delete_files_in_range(range)
+    }
+
+    fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
+        self.inner.approximate_bytes(range)
+    }
+
+    fn statistics(&self) -> StateStatistics {
+        self.inner.statistics()
+    }
+}
+
+impl WatchedState {
+    fn flushed(&self) {
+        self.life.note(STATE_FLUSH, &[]);
+        self.life.observe(|| Event::StateFlushed);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a cluster looks like: drawn from the seed, within what the caller asks for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coordinator::CoordinatorConfig;
+use engine::memory::MemOptions;
+use store::StoreConfig;
+use types::{ClusterId, PeerRole, RegionDescriptor};
+
+use crate::chance::Dice;
+
+/// The only cluster of a simulation.
+pub(crate) const CLUSTER: ClusterId = ClusterId(7);
+
+/// A cluster's shape.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) stores: usize,
+    pub(crate) regions: usize,
+    pub(crate) replicas: usize,
+    /// Start keys of the regions that have a single voter, all other members being learners.
+    lone: BTreeSet<Bytes>,
+    pub(crate) split_keys: Vec<Bytes>,
+    pub(crate) store: StoreConfig,
+    pub(crate) disk: MemOptions,
+    /// Whether pollers take regions in any order, rather than in the order in which they had work.
+    pub(crate) shuffles: bool,
+}
+
+impl Shape {
+    pub(crate) fn draw(stores: usize, regions: usize, dice: &mut Dice) -> Self {
+        let split_keys = split_keys(regions);
+        let replicas = if stores > 3 && dice.one_in(2) { 3 } else { stores.min(coordinator::config::MAX_REPLICAS) };
+        let mut lone = BTreeSet::new();
+        if regions >= 4 && replicas > 1 {
+            // One for certain, each other one seldom.
+            let certain = dice.place(split_keys.len());
+            lone.insert(split_keys[certain].clone());
+            lone.extend(split_keys.iter().filter(|_| dice.one_in(10)).cloned());
+        }
+        let is_tight = dice.one_in(2);
+        let store = draw_config(is_tight, dice);
+        let write_buffer_bytes = if is_tight { dice.within(4 << 10, 256 << 10) } else { 64 << 20 };
+        let disk = MemOptions { write_buffer_bytes, ..MemOptions::default() };
+        Self { stores, regions, replicas, lone, split_keys, store, disk, shuffles: dice.one_in(2) }
+    }
+
+    pub(crate) fn coordinator_config(&self) -> CoordinatorConfig {
+        CoordinatorConfig {
+            replicas: self.replicas,
+            split_keys: self.split_keys.clone(),
+            expected_stores: self.stores,
+            ..CoordinatorConfig::new(CLUSTER)
+        }
+    }
+
+    /// A region of the coordinator's layout as this cluster is born with it.
+    pub(crate) fn shaped(&self, mut region: RegionDescriptor) -> RegionDescriptor {
+        if self.lone.contains(&region.range.start) {
+            region.peers.iter_mut().skip(1).for_each(|peer| peer.role = PeerRole::Learner);
+        }
+        region
+    }
+}
+
+/// Keys that cut the space of simulated keys, `key0000` to `key9999`, into so many parts.
+pub fn split_keys(regions: usize) -> Vec<Bytes> {
+    (1..regions).map(|at| Bytes::from(format!("key{:04}", at * 10_000 / regions))).collect()
+}
+
+fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
+    let mut config = StoreConfig {
+        log_writer_thread: dice.one_in(2),
+        raft_pollers: dice.within(1, 2) as usize,
+        apply_pollers: dice.within(1, 2) as usize,
+        max_unflushed_age: Duration::from_secs(dice.within(5, 60)),
+        ..StoreConfig::default()
+    };
+    config.region.compact_entries = dice.within(32, 256);
+    if is_tight {
+        config.regions_per_round = dice.within(1, 16) as usize;
+        config.messages_per_round = dice.within(1, 64) as usize;
+        config.mailbox_capacity = dice.within(16, 512) as usize;
+        config.upkeep_interval = dice.millis(100, 2000);
+        config.max_unflushed_log_bytes = dice.within(4 << 10, 256 << 10);
+        config.max_unflushed_age = dice.millis(500, 10_000);
+        config.region.compact_entries = dice.within(4, 64);
+        config.region.compact_bytes = dice.within(1 << 10, 64 << 10);
+        config.region.max_apply_bytes = dice.within(64, 8 << 10);
+        config.region.entry_cache_bytes = dice.within(0, 8 << 10);
+        config.region.max_message_bytes = dice.within(256, 8 << 10);
+        config.region.max_inflight_messages = dice.within(2, 64) as usize;
+        config.region.max_waiting_requests = dice.within(8, 256) as usize;
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_with_a_lone_voter_is_always_there() {
+        for seed in 0..50 {
+            let shape = Shape::draw(3, 4, &mut Dice::fork(seed, "shape", 0));
+            assert!(!shape.lone.is_empty());
+            assert!(shape.lone.iter().all(|start| shape.split_keys.contains(start)));
+        }
+    }
+
+    #[test]
+    fn the_drawn_coordinator_is_always_valid() {
+        for seed in 0..50 {
+            for (stores, regions) in [(1, 1), (3, 20), (5, 7), (9, 3)] {
+                let shape = Shape::draw(stores, regions, &mut Dice::fork(seed, "shape", 0));
+                assert_eq!(shape.coordinator_config().validate(), Ok(()));
+            }
+        }
+    }
+}

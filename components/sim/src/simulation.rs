@@ -1,0 +1,405 @@
+//! The cluster and its clock: takes the next event, lets it happen, and lets the checkers look.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use coordinator::home_region;
+use engine::memory::MemDisk;
+use types::{Instant, StoreId};
+
+use crate::call::{Call, CallId};
+use crate::cell::{Cell, Outgoing};
+use crate::chance::Dice;
+use crate::check::{self, Watch};
+use crate::clients::{Clients, Wish};
+use crate::clock::Timepiece;
+use crate::faults::{Fault, Undo};
+use crate::node::{HOME, Node, Part, Process, Running, Turn, draw_cpu};
+use crate::observation::{Event, Observation};
+use crate::recorder::Recorder;
+use crate::schedule::Schedule;
+use crate::shape::Shape;
+use crate::wire::{Cargo, Fate, Network, Packet, Place};
+
+/// Something that will happen to one process of a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Due {
+    Tick,
+    Upkeep,
+    Raft(usize),
+    Apply(usize),
+    /// The log writer takes what waits.
+    TakeRounds,
+    /// And has written it.
+    WriteRounds,
+    /// Led regions and the store are reported.
+    Report,
+    StoreReport,
+    /// The step of joining with this number has had no answer.
+    JoinTimeout(u64),
+    /// A Hello has had no answer.
+    ConnectTimeout {
+        to: usize,
+        attempt: u64,
+    },
+    /// The pause after a lost connection is over.
+    Reconnect {
+        to: usize,
+    },
+    /// A cut connection is noticed.
+    Break {
+        to: usize,
+    },
+}
+
+/// Something that will happen.
+pub(crate) enum Happening {
+    Node {
+        node: usize,
+        life: u64,
+        due: Due,
+    },
+    Arrive(Box<Packet>),
+    /// The operator starts a node.
+    Start(usize),
+    Fault,
+    Undo(Undo),
+    WakeClients,
+}
+
+/// A run that went wrong: what must not be was.
+pub(crate) type Wrong = String;
+
+pub(crate) struct Simulation {
+    pub(crate) now: Instant,
+    pub(crate) schedule: Schedule<Happening>,
+    pub(crate) shape: Shape,
+    /// The stores in the order of their ids, then the coordinator.
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) network: Network,
+    pub(crate) recorder: Recorder,
+    pub(crate) clients: Box<dyn Clients>,
+    pub(crate) dice: Dice,
+    pub(crate) faults: crate::faults::Faults,
+    pub(crate) next_request: u64,
+    pub(crate) steps: u64,
+    /// Pairs of nodes that know each other's lives.
+    pub(crate) met: BTreeSet<(usize, usize)>,
+    stores_watch: Watch,
+    home_watch: Watch,
+    seen: Vec<Observation>,
+    wishes: Vec<Wish>,
+    pub(crate) probe_replies: Vec<(CallId, crate::call::Reply)>,
+}
+
+/// Calls from here on are the simulation's own probes, and not the clients'.
+pub(crate) const FIRST_PROBE: u64 = 1 << 60;
+
+const TICKS: crate::trace::Kind = crate::trace::Kind { name: "tick", numbers: "" };
+
+impl Simulation {
+    /// A cluster in which nothing runs yet.
+    pub(crate) fn new(
+        seed: u64,
+        shape: Shape,
+        faults: crate::faults::Faults,
+        clients: Box<dyn Clients>,
+        aloud: bool,
+    ) -> Self {
+        let recorder = Recorder::new(aloud);
+        let stores = (1..=shape.stores as u64).map(|id| (Part::Store, StoreId(id)));
+        let nodes = stores.chain([(Part::Coordinator, HOME)]).enumerate().map(|(at, (part, store))| {
+            let number = at as u64 + 1;
+            let mut dice = Dice::fork(seed, "node", number);
+            let origin = Instant(dice.within(1, 1_000_000_000_000));
+            let cell = Cell::new(number, store, recorder.clone(), Dice::fork(seed, "disk", number));
+            Node {
+                part,
+                store,
+                cell,
+                disk: MemDisk::new(shape.disk),
+                time: Timepiece::new(origin),
+                process: Process::Down,
+                paused_until: Instant::ORIGIN,
+                loss: None,
+                is_starting: false,
+                intent: None,
+                birth_regions: Vec::new(),
+                dice,
+            }
+        });
+        let nodes: Vec<Node> = nodes.collect();
+        let checkers = check::Config { store: shape.store.clone() };
+        Self {
+            now: Instant::ORIGIN,
+            schedule: Schedule::default(),
+            network: Network::new(nodes.len() + 1, Dice::fork(seed, "network", 0)),
+            nodes,
+            recorder,
+            clients,
+            dice: Dice::fork(seed, "schedule", 0),
+            faults,
+            next_request: 1,
+            steps: 0,
+            met: BTreeSet::new(),
+            stores_watch: Watch::new(check::all(&checkers)),
+            home_watch: Watch::new(check::all(&checkers)),
+            seen: Vec::new(),
+            wishes: Vec::new(),
+            probe_replies: Vec::new(),
+            shape,
+        }
+    }
+
+    /// The node that is the coordinator.
+    pub(crate) fn home(&self) -> usize {
+        self.shape.stores
+    }
+
+    /// Where all clients are.
+    pub(crate) fn clients_place(&self) -> Place {
+        Place(self.nodes.len())
+    }
+
+    pub(crate) fn plan(&mut self, after: Duration, what: Happening) {
+        self.schedule.plan(self.now + after, what);
+    }
+
+    pub(crate) fn plan_due(&mut self, after: Duration, node: usize, life: u64, due: Due) {
+        self.plan(after, Happening::Node { node, life, due });
+    }
+
+    /// Plans something that a node's own clock brings about.
+    pub(crate) fn plan_by_own_clock(&mut self, after: Duration, node: usize, life: u64, due: Due) {
+        let after = self.nodes[node].time.stretch(after);
+        self.plan_due(after, node, life, due);
+    }
+
+    /// Lets the next thing happen.
+    ///
+    /// # Errors
+    /// When something happened that must not.
+    pub(crate) fn step(&mut self) -> Result<(), Wrong> {
+        let Some((at, what)) = self.schedule.next() else {
+            return Err("nothing is left to happen: the simulation stands still".to_owned());
+        };
+        self.now = at;
+        self.recorder.set_now(at);
+        self.steps += 1;
+        match what {
+            Happening::Node { node, life, due } => self.node_due(node, life, due, at)?,
+            Happening::Arrive(packet) => self.arrive(*packet)?,
+            Happening::Start(node) => self.start(node)?,
+            Happening::Fault => self.strike()?,
+            Happening::Undo(undo) => self.undo(undo),
+            Happening::WakeClients => {
+                let mut wishes = std::mem::take(&mut self.wishes);
+                self.clients.wake(self.now, &mut wishes);
+                self.fulfil(&mut wishes);
+                self.wishes = wishes;
+            }
+        }
+        self.look()
+    }
+
+    /// Lets the checkers look at what happened.
+    pub(crate) fn look(&mut self) -> Result<(), Wrong> {
+        self.recorder.take(&mut self.seen);
+        for observation in self.seen.drain(..) {
+            let watch = if observation.store == HOME { &mut self.home_watch } else { &mut self.stores_watch };
+            watch.observe(&observation).map_err(|violation| violation.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Lets the checkers judge the whole.
+    pub(crate) fn finish(&mut self) -> Result<(), Wrong> {
+        self.look()?;
+        self.stores_watch.finish().map_err(|violation| violation.to_string())?;
+        self.home_watch.finish().map_err(|violation| violation.to_string())?;
+        self.clients.finish()
+    }
+
+    fn node_due(&mut self, at: usize, life: u64, due: Due, now: Instant) -> Result<(), Wrong> {
+        let node = &self.nodes[at];
+        if node.life().is_none_or(|current| current.number != life) {
+            return Ok(());
+        }
+        if node.is_paused(now) {
+            self.schedule.plan(node.paused_until, Happening::Node { node: at, life, due });
+            return Ok(());
+        }
+        match due {
+            Due::Tick => {
+                self.recorder.note(at as u64 + 1, TICKS, &[]);
+                self.plan_by_own_clock(self.shape.store.tick, at, life, due);
+                self.run(at, true, |running, _| {
+                    running.stepper.tick();
+                    running.life.observe(|| Event::Ticked);
+                })
+            }
+            Due::Upkeep => {
+                self.plan_by_own_clock(self.shape.store.upkeep_interval, at, life, due);
+                self.upkeep(at)
+            }
+            Due::Raft(poller) => self.raft_round(at, poller),
+            Due::Apply(poller) => self.apply_round(at, poller),
+            Due::TakeRounds => self.take_rounds(at, life),
+            Due::WriteRounds => self.run(at, false, |running, _| {
+                running.stepper.write_rounds();
+                running.writer.is_planned = false;
+            }),
+            Due::Report => self.report_all(at, life),
+            Due::StoreReport => self.report_store(at, life),
+            Due::JoinTimeout(attempt) => self.join_timeout(at, attempt),
+            Due::ConnectTimeout { to, attempt } => {
+                let connecting =
+                    self.nodes[at].running_mut().is_some_and(|running| running.session(to).is_connecting(attempt));
+                if connecting { self.lose_connection(at, to) } else { Ok(()) }
+            }
+            Due::Reconnect { to } => {
+                if let Some(running) = self.nodes[at].running_mut() {
+                    running.session(to).retry();
+                    self.push_session(at, to, Duration::ZERO);
+                }
+                Ok(())
+            }
+            Due::Break { to } => {
+                if let Some(running) = self.nodes[at].running_mut() {
+                    running.session(to).break_planned = false;
+                }
+                self.lose_connection(at, to)
+            }
+        }
+    }
+
+    /// Lets a running process do something, and takes up what it gave away, how long it took and how it ended.
+    pub(crate) fn run(
+        &mut self,
+        at: usize,
+        sync_takes_time: bool,
+        work: impl FnOnce(&mut Running, &mut Dice),
+    ) -> Result<(), Wrong> {
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        let Process::Running(running) = &mut node.process else { return Ok(()) };
+        node.cell.clock.show(node.time.local(now));
+        node.cell.wall_clock.show(node.time.unix_ms(now));
+        node.cell.begin_event(draw_cpu(&mut self.dice), sync_takes_time);
+        work(running, &mut self.dice);
+        self.take_up(at)
+    }
+
+    /// Takes up what a process gave away, and whether it is still there.
+    pub(crate) fn take_up(&mut self, at: usize) -> Result<(), Wrong> {
+        let (outgoing, _) = self.nodes[at].cell.end_event();
+        self.take_up_end(at)?;
+        for (after, what) in outgoing {
+            match what {
+                Outgoing::Frame(to, messages) => self.send_frame(at, to, messages, after),
+                Outgoing::Reply(id, reply) => {
+                    let (to, reply) = (self.clients_place(), Box::new(reply));
+                    self.send(after, Packet { from: Place(at), to, cargo: Cargo::Reply { id, reply } });
+                }
+                Outgoing::ToStore(store, answer) => {
+                    let to = Place(store.0 as usize - 1);
+                    self.send(after, Packet { from: Place(at), to, cargo: Cargo::FromCoordinator(answer) });
+                }
+            }
+        }
+        self.report_changed(at);
+        self.wake_pollers(at);
+        Ok(())
+    }
+
+    /// Plans rounds for the pollers that have work.
+    pub(crate) fn wake_pollers(&mut self, at: usize) {
+        let now = self.now;
+        let Process::Running(running) = &mut self.nodes[at].process else { return };
+        let mut planned: Vec<(Instant, Due)> = Vec::new();
+        let mut wake = |turn: &mut Turn, due: Due, dice: &mut Dice| {
+            if !turn.is_planned {
+                turn.is_planned = true;
+                planned.push((turn.free_at.max(now + dice.micros(1, 20)), due));
+            }
+        };
+        if running.stepper.has_raft_work() {
+            for (poller, turn) in running.raft.iter_mut().enumerate() {
+                wake(turn, Due::Raft(poller), &mut self.dice);
+            }
+        }
+        if running.stepper.has_apply_work() {
+            for (poller, turn) in running.apply.iter_mut().enumerate() {
+                wake(turn, Due::Apply(poller), &mut self.dice);
+            }
+        }
+        if running.stepper.has_log_work() {
+            wake(&mut running.writer, Due::TakeRounds, &mut self.dice);
+        }
+        let life = running.life.number;
+        for (when, due) in planned {
+            self.schedule.plan(when, Happening::Node { node: at, life, due });
+        }
+    }
+
+    /// Sends a packet some time after now.
+    pub(crate) fn send(&mut self, after: Duration, packet: Packet) {
+        let (from, to) = (packet.from, packet.to);
+        match self.network.send(self.now + after, packet) {
+            Fate::Arrives(arrivals) => {
+                for (when, packet) in arrivals {
+                    self.schedule.plan(when, Happening::Arrive(Box::new(packet)));
+                }
+            }
+            Fate::Held | Fate::Lost { cut: false } => {}
+            Fate::Lost { cut: true } => self.notice_cut(from, to),
+        }
+    }
+
+    /// Sends what clients wish for, and wakes them when they want it.
+    pub(crate) fn fulfil(&mut self, wishes: &mut Vec<Wish>) {
+        for wish in wishes.drain(..) {
+            match wish {
+                Wish::Call(id, call) => self.send_call(id, call),
+                Wish::WakeAt(at) => self.schedule.plan(at.max(self.now), Happening::WakeClients),
+            }
+        }
+    }
+
+    pub(crate) fn send_call(&mut self, id: CallId, call: Call) {
+        let to = match &call {
+            Call::Region { to, .. } => Place(to.0 as usize - 1),
+            _ => Place(self.home()),
+        };
+        let cargo = Cargo::Call { id, call: Box::new(call) };
+        self.send(Duration::ZERO, Packet { from: self.clients_place(), to, cargo });
+    }
+
+    /// Hands a reply to whoever asked.
+    pub(crate) fn answer_client(&mut self, id: CallId, reply: crate::call::Reply) {
+        if id.0 >= FIRST_PROBE {
+            self.probe_replies.push((id, reply));
+            return;
+        }
+        let mut wishes = std::mem::take(&mut self.wishes);
+        self.clients.answered(self.now, id, reply, &mut wishes);
+        self.fulfil(&mut wishes);
+        self.wishes = wishes;
+    }
+
+    /// Makes a fault happen when its time has come, and plans the next.
+    fn strike(&mut self) -> Result<(), Wrong> {
+        let Some((fault, next)) = self.faults.next(&self.shape) else { return Ok(()) };
+        self.plan(next, Happening::Fault);
+        self.inflict(fault)
+    }
+
+    pub(crate) fn home_regions() -> [types::RegionDescriptor; 1] {
+        [home_region(HOME)]
+    }
+
+    fn inflict(&mut self, fault: Fault) -> Result<(), Wrong> {
+        self.recorder.tell(0, "fault", format!("{fault:?}"));
+        self.carry_out(fault)
+    }
+}
