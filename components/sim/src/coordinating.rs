@@ -1,14 +1,21 @@
 //! What stores and the coordinator say to each other, and how a coordinator's process takes it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coordinator::journal::{LoadDone, WriteDone};
+use coordinator::record::RecordWrite;
 use coordinator::{
-    Change, Coordinator, CoordinatorError, LayoutAnswer, Leadership, RegionReport, Reply, Request, StoreDescription,
-    StoreStats, View,
+    Change, Coordinator, CoordinatorError, Journal, LayoutAnswer, Leadership, RegionReport, Reply, Request,
+    StoreDescription, StoreJournal, StoreStats, View,
 };
+use proto::log::Command;
 use store::{RegionView, StoreError, StoreObserver};
-use types::{InstanceId, StoreId};
+use types::{ColumnFamily, InstanceId, StoreId, Term};
 
 use crate::call::{self, Call, CallId, Route};
 use crate::cell::{Life, Outgoing};
+use crate::observation::Event;
 
 /// What a store asks or tells the coordinator.
 #[derive(Clone, Debug)]
@@ -59,11 +66,52 @@ impl StoreObserver for CoordinatorObserver {
     }
 }
 
+/// The coordinator's journal, watched: what it asks of its store is taken down like what clients ask of theirs.
+pub(crate) struct WatchedJournal {
+    pub(crate) inner: StoreJournal,
+    pub(crate) life: Life,
+}
+
+impl WatchedJournal {
+    /// Takes a question down; gives what is to be called with the answer.
+    fn ask(&self, command: Option<Command>) -> impl FnOnce(bool) + Send + 'static {
+        let (life, region) = (self.life.clone(), self.inner.region());
+        let number = life.cell.recorder.number_request();
+        life.observe(|| Event::Asked { number, region, command: command.map(Arc::new) });
+        move |applied| {
+            let applied = applied && life.is_alive();
+            life.cell.recorder.observe(life.cell.store, Event::Answered { number, applied });
+        }
+    }
+}
+
+impl Journal for WatchedJournal {
+    fn write(&self, term: Term, writes: Vec<RecordWrite>, done: WriteDone) {
+        let family = ColumnFamily::Default;
+        let operation = |write: &RecordWrite| match write.clone() {
+            RecordWrite::Put(key, value) => apply::build::put(family, key, value),
+            RecordWrite::Delete(key) => apply::build::delete(family, key),
+        };
+        let answered = self.ask(Some(apply::build::batch(writes.iter().map(operation).collect())));
+        let done = WriteDone::new(move |result| {
+            answered(result.is_ok());
+            done.respond(result);
+        });
+        self.inner.write(term, writes, done);
+    }
+
+    fn load(&self, done: LoadDone) {
+        let answered = self.ask(None);
+        let done = LoadDone::new(move |result| {
+            answered(false);
+            done.respond(result);
+        });
+        self.inner.load(done);
+    }
+}
+
 /// Whether it serves.
 pub(crate) fn serves(coordinator: &Coordinator) -> bool {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     let serves = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&serves);
     coordinator.query(move |view| seen.store(view.is_ok(), Ordering::Relaxed));

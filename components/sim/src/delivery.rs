@@ -218,8 +218,7 @@ impl Simulation {
         if !matches!(self.nodes[at].process, Process::Running(_)) {
             return Ok(());
         }
-        let number = self.next_request;
-        self.next_request += 1;
+        let number = self.recorder.number_request();
         self.recorder.note(at as u64 + 1, CALLED, &[id.0, number, header.region_id.0]);
         self.run(at, true, |running, _| {
             let request = Request { life: running.life.clone(), id, number };

@@ -17,7 +17,7 @@ use types::{InstanceId, Instant, RegionDescriptor, StoreId};
 use crate::cell::{Cell, Life};
 use crate::chance::Dice;
 use crate::clock::Timepiece;
-use crate::coordinating::CoordinatorObserver;
+use crate::coordinating::{CoordinatorObserver, WatchedJournal};
 use crate::session::Session;
 
 /// The store that holds the coordinator's region. Its id is of a space of its own in production; here it must be told
@@ -181,6 +181,7 @@ impl Node {
         let store = Store::open(config, engines, around)?;
         let coordinator = coordinator.map(|config| {
             let journal = StoreJournal::new(store.handle(), home_region(HOME).id);
+            let journal = WatchedJournal { inner: journal, life: life.clone() };
             let around = coordinator::Surroundings {
                 clock,
                 wall_clock: Arc::new(self.cell.wall_clock.clone()),

@@ -11,6 +11,7 @@ use crate::trace::{Kind, Trace};
 struct Inner {
     now: Instant,
     trace: Trace,
+    requests: u64,
     observations: Vec<Observation>,
 }
 
@@ -23,7 +24,7 @@ pub(crate) struct Recorder(Arc<Mutex<Inner>>);
 
 impl Recorder {
     pub(crate) fn new(aloud: bool) -> Self {
-        let inner = Inner { now: Instant::ORIGIN, trace: Trace::new(aloud), observations: Vec::new() };
+        let inner = Inner { now: Instant::ORIGIN, trace: Trace::new(aloud), requests: 0, observations: Vec::new() };
         Self(Arc::new(Mutex::new(inner)))
     }
 
@@ -37,6 +38,13 @@ impl Recorder {
         let mut inner = self.0.lock();
         let at = inner.now;
         inner.observations.push(Observation { at, store, event });
+    }
+
+    /// A number that no other request has.
+    pub(crate) fn number_request(&self) -> u64 {
+        let mut inner = self.0.lock();
+        inner.requests += 1;
+        inner.requests
     }
 
     /// What nobody has seen yet.

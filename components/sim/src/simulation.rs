@@ -81,7 +81,6 @@ pub(crate) struct Simulation {
     pub(crate) clients: Box<dyn Clients>,
     pub(crate) dice: Dice,
     pub(crate) faults: crate::faults::Faults,
-    pub(crate) next_request: u64,
     pub(crate) steps: u64,
     /// Pairs of nodes that know each other's lives.
     pub(crate) met: BTreeSet<(usize, usize)>,
@@ -139,7 +138,6 @@ impl Simulation {
             clients,
             dice: Dice::fork(seed, "schedule", 0),
             faults,
-            next_request: 1,
             steps: 0,
             met: BTreeSet::new(),
             stores_watch: Watch::new(check::all(&checkers)),
