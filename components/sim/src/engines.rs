@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use engine::memory::{MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
-    Durability, Entry, Family, IngestFile, IterRange, LogBatch, LogEngine, LogStatistics, RegionLog, Result, SstWriter,
-    StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent, WriterId,
+    Durability, Entry, Family, FileReader, IngestFile, IterRange, LogBatch, LogEngine, LogStatistics, RegionLog,
+    Result, SstWriter, StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent, WriterId,
 };
 use store::Engines;
 use types::{InstanceId, KeyRange, LogIndex, PeerId, RegionId, Round, StoreId, Term};
@@ -142,6 +142,10 @@ impl StateEngine for WatchedState {
 
     fn sst_writer(&self, family: Family, path: &Path) -> Result<Box<dyn SstWriter>> {
         self.inner.sst_writer(family, path)
+    }
+
+    fn read_file(&self, file: &IngestFile) -> Result<Box<dyn FileReader>> {
+        self.inner.read_file(file)
     }
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {
