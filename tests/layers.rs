@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("engine", 1),
     ("region", 2),
     ("apply", 2),
+    ("placement", 2),
     ("runtime", 2),
     ("engine_rocks", 3),
     ("client", 3),
@@ -96,13 +97,14 @@ const RESERVED: &[Reserved] = &[
 ];
 
 /// Crates whose whole behaviour is a function of what is handed in (ARCHITECTURE.md, "Determinism").
-const DETERMINISTIC: &[&str] = &["types", "engine", "region", "apply", "store", "coordinator", "sim", "snapshot"];
+const DETERMINISTIC: &[&str] =
+    &["types", "engine", "region", "apply", "placement", "store", "coordinator", "sim", "snapshot"];
 
 /// What a deterministic crate may not depend on outside its tests.
 const UNDETERMINED: &[&str] = &["rand", "fastrand", "getrandom", "uuid", "ahash", "chrono", "time", "tempfile"];
 
 /// The machines that perform no IO, and what would let them.
-const SANS_IO: &[&str] = &["types", "region", "apply"];
+const SANS_IO: &[&str] = &["types", "region", "apply", "placement"];
 const IO: &[&str] = &["runtime", "crossbeam-channel", "parking_lot", "libc", "fs2", "engine_rocks"];
 
 /// Crates in which threads start.
