@@ -16,29 +16,34 @@
 //! Memory is bounded however long a run is: a register that has seen enough operations is checked, forgotten and
 //! replaced by a fresh one.
 
+mod ask;
 mod client;
 mod config;
 mod desk;
+mod errand;
 mod layout;
+mod notes;
+mod pick;
 mod report;
 mod routes;
 mod task;
 mod value;
 mod verdict;
 
-use types::{ColumnFamily, Instant, KeyRange};
+use types::{Instant, KeyRange};
 
 pub use config::WorkloadConfig;
 pub use report::{ProbeReport, Report, Tally};
 
 use client::{Client, Scene};
-use desk::{Desk, Errand, Mode, Probed};
+use desk::{Desk, Mode};
+use errand::Errand;
 use task::Task;
 
 use crate::call::{CallId, ClientId, Reply, Wires};
 use crate::check::Violation;
 use crate::check::linearizability::Verdict;
-use crate::history::{History, RegisterKind};
+use crate::history::History;
 
 /// Simulated clients and what they saw.
 #[derive(Debug)]
@@ -163,65 +168,5 @@ impl Workload {
         for client in self.clients.iter_mut().filter(|client| client.is_idle()) {
             client.rest(&mut Scene { now, desk: &mut self.desk, wires: &mut *wires });
         }
-    }
-}
-
-impl Desk {
-    fn begin_probe(&mut self, regions: &[KeyRange]) {
-        self.mode = Mode::Errands;
-        self.probe_round += 1;
-        self.errands.retain(|errand| errand.probe.is_none());
-        self.probed.clear();
-        for (place, range) in regions.iter().enumerate() {
-            let key = layout::key_in(range, "probe");
-            let family = ColumnFamily::Default;
-            let register = match self.history.owner(family, &key).flatten() {
-                Some(register) => register,
-                None => self.history.add(RegisterKind::Plain, family, vec![key]),
-            };
-            self.probed.push((range.clone(), Some("nobody came to it".to_owned())));
-            let task = Task::Put { register, value: self.values.unique() };
-            self.errands.push_back(Errand { task, probe: Some(Probed { round: self.probe_round, place }) });
-        }
-    }
-
-    /// An errand succeeded, or has to be done again.
-    fn errand_ended(&mut self, errand: Errand, done: Result<(), &str>) {
-        let Errand { mut task, probe } = errand;
-        match (done, &mut task) {
-            (Ok(()), Task::Put { register, .. }) if probe.is_some() => {
-                let task = Task::Get { register: *register, key: 0 };
-                self.errands.push_front(Errand { task, probe });
-            }
-            (Ok(()), _) => self.probed(probe, None),
-            (Err(why), task) => {
-                self.probed(probe, Some(why));
-                // What became of the old value is not known.
-                if let Task::Put { value, .. } = task {
-                    *value = self.values.unique();
-                }
-                if self.mode == Mode::Errands {
-                    self.errands.push_back(Errand { task: task.clone(), probe });
-                }
-            }
-        }
-    }
-
-    fn probed(&mut self, probe: Option<Probed>, silence: Option<&str>) {
-        let of_this_round = probe.filter(|probe| probe.round == self.probe_round);
-        if let Some((_, told)) = of_this_round.and_then(|probe| self.probed.get_mut(probe.place)) {
-            *told = silence.map(str::to_owned);
-        }
-    }
-
-    fn probe_report(&self) -> ProbeReport {
-        let mut report = ProbeReport::default();
-        for (range, silence) in &self.probed {
-            match silence {
-                None => report.served.push(range.clone()),
-                Some(why) => report.silent.push((range.clone(), why.clone())),
-            }
-        }
-        report
     }
 }

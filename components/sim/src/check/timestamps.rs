@@ -94,8 +94,9 @@ impl HandedOut {
 
     fn forget_batches(&mut self) {
         let smallest = self.open.values().next().unwrap_or(&self.largest);
-        if let Some(floor) = smallest {
-            self.batches = self.batches.split_off(&(floor.largest + 1));
+        let Some(floor) = smallest.map(|floor| floor.largest) else { return };
+        while self.batches.first_key_value().is_some_and(|(largest, _)| *largest <= floor) {
+            self.batches.pop_first();
         }
     }
 

@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use types::backoff::Backoff;
 use types::seed::{Rng, Seed};
-use types::{Instant, KeyRange, RequestError, StoreId};
+use types::{Instant, RequestError, StoreId};
 
-use super::desk::{Desk, Errand, Mode, Pending, Purpose};
+use super::ask::covered;
+use super::desk::{Desk, Mode, Pending, Purpose};
+use super::errand::Errand;
 use super::routes::{Routes, Target};
-use super::task::{self, Task};
-use crate::call::{Call, CallId, ClientId, RegionCall, RegionReply, Reply, Wires};
-use crate::history::{Action, Moment, OperationId, Outcome};
+use super::task::Task;
+use crate::call::{Call, CallId, ClientId, RegionReply, Reply, Wires};
+use crate::history::{Moment, OperationId, Outcome};
 
 /// One of the workload's clients.
 #[derive(Debug)]
@@ -341,58 +343,5 @@ impl Client {
                 self.finish(job, Err("an answer of another kind"), scene);
             }
         }
-    }
-}
-
-/// The keys that a scan of `range` speaks about.
-fn covered(range: &KeyRange, region: &KeyRange, pairs: &[(Bytes, Bytes)], limit: usize) -> KeyRange {
-    let mut covered = range.intersect(region);
-    if let Some((last, _)) = pairs.last().filter(|_| pairs.len() == limit) {
-        covered.end = task::successor(last);
-    }
-    covered
-}
-
-impl Desk {
-    /// The key by which a task is routed; `None` when it goes to the coordinator.
-    fn routing_key(&self, task: &Task) -> Option<Bytes> {
-        match task {
-            Task::Scan { range, .. } => Some(range.start.clone()),
-            Task::Get { register, key } => Some(self.history.register(*register).keys[*key].clone()),
-            Task::Timestamps { .. } | Task::Ids { .. } => None,
-            Task::Put { register, .. } | Task::Delete { register, .. } | Task::Swap { register, .. } => {
-                Some(self.history.register(*register).keys[0].clone())
-            }
-        }
-    }
-
-    /// What a task asks of a region, and what that does to its register if it is a write; `None` when the region does not
-    /// hold all that it would change.
-    fn region_call(&self, task: &Task, region: &KeyRange) -> Option<(RegionCall, Option<Action<u64>>)> {
-        let (call, action) = match task {
-            Task::Put { register, value } => {
-                let command = task::put(self.history.register(*register), *value, &self.values);
-                (RegionCall::Write(command), Some(Action::Write(Some(*value))))
-            }
-            Task::Delete { register, as_range } => {
-                let command = task::delete(self.history.register(*register), *as_range);
-                (RegionCall::Write(command), Some(Action::Write(None)))
-            }
-            Task::Swap { register, swap: Some((from, to)) } => {
-                let command = task::compare_and_swap(self.history.register(*register), (*from, *to), &self.values);
-                (RegionCall::Write(command), Some(Action::Swap { from: *from, to: *to }))
-            }
-            Task::Get { register, .. } | Task::Swap { register, swap: None } => {
-                let (register, key) = (self.history.register(*register), self.routing_key(task)?);
-                (RegionCall::Get { family: register.family, key }, None)
-            }
-            Task::Scan { family, range, limit } => {
-                (RegionCall::Scan { family: *family, range: range.clone(), limit: *limit }, None)
-            }
-            Task::Timestamps { .. } | Task::Ids { .. } => return None,
-        };
-        let register = task.register().filter(|_| action.is_some()).map(|id| self.history.register(id));
-        let fits = register.is_none_or(|register| region.encloses(&task::span(register)));
-        fits.then_some((call, action))
     }
 }

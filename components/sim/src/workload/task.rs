@@ -1,12 +1,9 @@
-//! What a client is about to do, and how it is said to a region.
+//! What a client is about to do.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use proto::log::{Command, CompareAndSwap, Delete, DeleteRange, Operation, Put, WriteBatch, command, operation};
 use types::seed::Rng;
 use types::{ColumnFamily, KeyRange};
 
-use super::value::Values;
-use crate::history::{Register, RegisterId, RegisterKind};
+use crate::history::{RegisterId, RegisterKind};
 
 /// One thing to do, which may take several requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,57 +118,4 @@ impl Chore {
             Self::Scan | Self::Timestamps | Self::Ids => false,
         }
     }
-}
-
-/// The command that puts a value to all keys of a register, atomically.
-pub fn put(register: &Register, value: u64, values: &Values) -> Command {
-    let value = values.encode(register.kind, value);
-    let column_family = register.family as u32;
-    let put = |key: &Bytes| operation::Kind::Put(Put { column_family, key: key.clone(), value: value.clone() });
-    write(register.keys.iter().map(put))
-}
-
-/// The command that deletes all keys of a register, atomically.
-pub fn delete(register: &Register, as_range: bool) -> Command {
-    let column_family = register.family as u32;
-    if as_range {
-        let KeyRange { start, end } = span(register);
-        return write([operation::Kind::DeleteRange(DeleteRange { column_family, start, end })]);
-    }
-    write(register.keys.iter().map(|key| operation::Kind::Delete(Delete { column_family, key: key.clone() })))
-}
-
-/// The command that swaps a value of a register of one key.
-pub fn compare_and_swap(
-    register: &Register,
-    (expected, value): (Option<u64>, Option<u64>),
-    values: &Values,
-) -> Command {
-    let stored = |value| values.encode(register.kind, value);
-    let swap = CompareAndSwap {
-        column_family: register.family as u32,
-        key: register.keys[0].clone(),
-        expected: expected.map(stored),
-        value: value.map(stored),
-    };
-    Command { kind: Some(command::Kind::CompareAndSwap(swap)) }
-}
-
-fn write(operations: impl IntoIterator<Item = operation::Kind>) -> Command {
-    let operations = operations.into_iter().map(|kind| Operation { kind: Some(kind) }).collect();
-    Command { kind: Some(command::Kind::Write(WriteBatch { operations })) }
-}
-
-/// The smallest range that holds all keys of a register. No other register has keys there.
-pub fn span(register: &Register) -> KeyRange {
-    let last = register.keys.last().expect("a register has a key");
-    KeyRange { start: register.keys[0].clone(), end: successor(last) }
-}
-
-/// The first key behind a key.
-pub fn successor(key: &[u8]) -> Bytes {
-    let mut next = BytesMut::with_capacity(key.len() + 1);
-    next.put_slice(key);
-    next.put_u8(0);
-    next.freeze()
 }

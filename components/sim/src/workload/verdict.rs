@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::desk::named;
 use crate::check::linearizability::{self, Verdict};
 use crate::check::scans::{self, Seen, Windows};
 use crate::check::{Violation, counters};
@@ -19,7 +18,7 @@ pub fn check_register(register: &Register) -> Result<Verdict, Violation> {
             ("linearizability", linearizability::check_register(&register.operations))
         }
     };
-    result.map_err(|what| Violation { checker, what: named(register, what) })
+    result.map_err(|what| Violation { checker, what: format!("{register}: {what}") })
 }
 
 /// Checks that what was read together was there together. Registers that are found illegal are left out: they are
