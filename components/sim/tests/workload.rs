@@ -116,3 +116,21 @@ fn a_region_that_does_not_serve_is_told() {
     assert!(workload.probe_report().silent.is_empty());
     workload.check().unwrap();
 }
+
+/// Where a fifth of all writes are of unknown outcome and dozens of clients meet at few registers, every register is still
+/// decided.
+#[test]
+fn much_that_is_unknown_leaves_nothing_undecided() {
+    let timeout = Duration::from_millis(6);
+    let config = WorkloadConfig { clients: 48, timeout, rest: Duration::from_millis(1), ..config() };
+    let mut fake = Fake::new(&config.split_keys, None, 1);
+    let mut workload = Workload::new(config, 1);
+    workload.start(fake.now, &mut fake);
+    fake.pass(WORK / 2, &mut workload);
+    workload.stop();
+    fake.until_idle(&mut workload);
+    let report = workload.check().unwrap();
+    let tally = report.tally;
+    assert!(tally.unknown_writes * 5 > tally.acknowledged_writes, "{report}");
+    assert_eq!(tally.undecided_registers, 0, "{report}");
+}

@@ -229,3 +229,45 @@ impl History {
         all.filter(|(id, _)| !self.is_retired(*id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history() -> (History, RegisterId) {
+        let mut history = History::default();
+        let keys = ["a", "b"].map(Bytes::from).into();
+        let register = history.add(RegisterKind::Group, ColumnFamily::Default, keys);
+        (history, register)
+    }
+
+    #[test]
+    fn operations_end_as_they_are_told() {
+        let (mut history, register) = history();
+        let action = Action::Swap { from: Some(1), to: Some(2) };
+        let first = history.begin(register, ClientId(1), action.clone(), Instant(5));
+        let second = history.begin(register, ClientId(2), action, Instant(6));
+        history.begin_again(first, Instant(7));
+        let end = history.moment(Instant(8));
+        history.end(first, Outcome::Refused);
+        history.end_compared(second, None, end);
+        let [refused, read] = &history.register(register).operations[..] else { panic!("two operations") };
+        assert_eq!((refused.begin.number, refused.outcome), (3, Outcome::Refused));
+        assert_eq!((&read.action, read.outcome), (&Action::Read(None), Outcome::Known(end)));
+        assert_eq!(read.to_string(), "client 2 read (nothing), from 0.000000s#2 to 0.000000s#4");
+    }
+
+    #[test]
+    fn a_retired_register_is_forgotten_and_still_known() {
+        let (mut history, register) = history();
+        let operation = history.begin(register, ClientId(0), Action::Write(Some(1)), Instant(1));
+        history.retire(register);
+        history.end(operation, Outcome::Refused);
+        assert!(history.is_retired(register) && history.live().next().is_none());
+        assert_eq!(history.action(operation), None);
+        assert_eq!(history.owner(ColumnFamily::Default, &Bytes::from("b")), Some(None));
+        assert_eq!(history.owner(ColumnFamily::Default, &Bytes::from("c")), None);
+        assert_eq!(history.owner(ColumnFamily::Lock, &Bytes::from("b")), None);
+        assert_eq!(history.keys_from(ColumnFamily::Default, &Bytes::from("aa")).count(), 1);
+    }
+}
