@@ -27,5 +27,8 @@
 //!
 //! `ARCHITECTURE.md` is the map of the crates behind it.
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 pub use embed::*;
 pub use types::{ClusterId, ColumnFamily, KeyRange, RegionId, StoreId};

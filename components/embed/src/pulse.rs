@@ -103,6 +103,15 @@ impl Timers {
         self.0.waiting.lock().sleepers.first_key_value().map(|((moment, _), _)| *moment)
     }
 
+    /// Done at the first beat that is so much later.
+    pub fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let moment = self.0.sleep_until(self.0.now() + duration);
+        // Cancelled when nobody beats any more.
+        async move {
+            let _ = moment.await;
+        }
+    }
+
     pub(crate) fn pulse(&self) -> Pulse {
         self.0.clone()
     }

@@ -16,6 +16,7 @@ use crate::call::{CallId, Reply};
 use crate::chance::Dice;
 use crate::clock::{NodeClock, NodeWallClock};
 use crate::coordinating::FromCoordinator;
+use crate::guests::Errand;
 use crate::observation::Event;
 use crate::recorder::Recorder;
 use crate::trace::Kind;
@@ -28,6 +29,8 @@ pub(crate) enum Outgoing {
     Reply(CallId, Reply),
     /// The coordinator's answer to a store.
     ToStore(StoreId, FromCoordinator),
+    /// Something to be done in a store's process, for a guest.
+    Errand(StoreId, Errand),
 }
 
 /// How a disk behaves in time.

@@ -13,6 +13,7 @@ use types::{
 use crate::call::{Call, CallId, Pair, RegionCall, RegionReply, Reply};
 use crate::cell::{Life, Outgoing, note_of};
 use crate::coordinating;
+use crate::guests::Host;
 use crate::node::Process;
 use crate::observation::Event;
 use crate::session::{BREAK_AFTER, CONNECT_TIMEOUT, Step};
@@ -126,6 +127,7 @@ impl Simulation {
                 }
             }),
             Cargo::FromCoordinator(answer) => self.joined(at, answer),
+            Cargo::Errand(errand) => self.run(at, true, |running, _| errand.run(&Host::of(running))),
             Cargo::Reply { .. } => Ok(()),
         }
     }

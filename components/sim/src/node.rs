@@ -71,6 +71,8 @@ pub(crate) struct Running {
     pub(crate) accepted: BTreeMap<usize, (u64, InstanceId)>,
     pub(crate) coordinator: Option<Coordinator>,
     pub(crate) upkeeps: u64,
+    /// When the guests are woken next, by the process's own clock.
+    pub(crate) guests_at: Option<Instant>,
 }
 
 /// A node's process.
@@ -205,6 +207,7 @@ impl Node {
             metrics,
             coordinator,
             upkeeps: 0,
+            guests_at: None,
         })
     }
 }

@@ -15,6 +15,7 @@ use crate::call::{Call, CallId, RegionCall, RegionReply, Reply as CallReply};
 use crate::chance::Dice;
 use crate::clients::Clients;
 use crate::faults::Faults;
+use crate::guests::NoGuests;
 use crate::node::HOME;
 use crate::profile::Profile;
 use crate::shape::Shape;
@@ -93,9 +94,18 @@ pub fn run(settings: &Settings, clients: &MakeClients) -> Result<Report, Box<Fai
     let shape = Shape::draw(settings.stores, settings.regions, &mut Dice::fork(seed, "shape", 0));
     let faults = Faults::new(settings.profile, Dice::fork(seed, "faults", 0));
     let clients = clients(settings, Dice::fork(seed, "clients", 0));
-    let mut simulation = Simulation::new(seed, shape, faults, clients, settings.verbose);
+    let simulation = Simulation::new(seed, shape, faults, clients, Box::new(NoGuests), settings.verbose);
+    caught(settings, simulation, |simulation| simulation.run_phases(settings))
+}
+
+/// Carries a run through, and makes a failure of whatever ends it.
+pub(crate) fn caught(
+    settings: &Settings,
+    mut simulation: Simulation,
+    work: impl FnOnce(&mut Simulation) -> Result<(), Wrong>,
+) -> Result<Report, Box<Failure>> {
     // What a panic leaves behind is read for its trace, and not run any more.
-    let outcome = catch_unwind(AssertUnwindSafe(|| simulation.run_phases(settings)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut simulation)));
     let what = match outcome {
         Ok(Ok(())) => {
             return Ok(Report {
@@ -141,7 +151,7 @@ impl Simulation {
     }
 
     /// Starts the coordinator alone, has it allocate the stores' ids, and starts the stores.
-    fn found(&mut self) -> Result<(), Wrong> {
+    pub(crate) fn found(&mut self) -> Result<(), Wrong> {
         let home = self.home();
         self.plan_start(Duration::ZERO, home);
         self.until(FOUNDING_BOUND, "the coordinator serves", |simulation| {
@@ -167,12 +177,13 @@ impl Simulation {
             self.plan_start(after, at);
         }
         self.plan(Duration::ZERO, Happening::WakeClients);
-        let first = self.dice.millis(100, 5000);
-        self.plan(first, Happening::Fault);
         Ok(())
     }
 
-    fn disturb(&mut self, steps: u64) -> Result<(), Wrong> {
+    /// Lets faults strike for so many events.
+    pub(crate) fn disturb(&mut self, steps: u64) -> Result<(), Wrong> {
+        let first = self.dice.millis(100, 5000);
+        self.plan(first, Happening::Fault);
         for _ in 0..steps {
             self.step()?;
         }
@@ -180,7 +191,12 @@ impl Simulation {
     }
 
     /// Steps until something is so.
-    fn until(&mut self, bound: Duration, what: &str, mut is_so: impl FnMut(&mut Self) -> bool) -> Result<(), Wrong> {
+    pub(crate) fn until(
+        &mut self,
+        bound: Duration,
+        what: &str,
+        mut is_so: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), Wrong> {
         let deadline = self.now + bound;
         while !is_so(self) {
             if self.now > deadline {
@@ -206,7 +222,7 @@ impl Simulation {
     }
 
     /// Every region must serve a write and a read.
-    fn serve_again(&mut self) -> Result<(), Wrong> {
+    pub(crate) fn serve_again(&mut self) -> Result<(), Wrong> {
         let all_joined =
             |simulation: &mut Self| simulation.nodes.iter().all(|node| node.loss.is_some() || node.running().is_some());
         self.until(LIVENESS_BOUND, "every store that is not lost has started", all_joined)?;
@@ -273,7 +289,7 @@ impl Simulation {
     }
 
     /// Clients have what they waited for, and every member of every region has applied the same.
-    fn come_to_rest(&mut self) -> Result<(), Wrong> {
+    pub(crate) fn come_to_rest(&mut self) -> Result<(), Wrong> {
         self.until(REST_BOUND, "the clients are done", |simulation| simulation.clients.are_done())?;
         let mut look_at = self.now;
         self.until(REST_BOUND, "every member has applied everything", |simulation| {

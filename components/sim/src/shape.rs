@@ -31,10 +31,15 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn draw(stores: usize, regions: usize, dice: &mut Dice) -> Self {
-        let split_keys = split_keys(regions);
+        Self::with_split_keys(stores, split_keys(regions), regions >= 4, dice)
+    }
+
+    /// A shape with given borders; `lone` says whether some regions shall have a single voter.
+    pub(crate) fn with_split_keys(stores: usize, split_keys: Vec<Bytes>, lone: bool, dice: &mut Dice) -> Self {
+        let (regions, wants_lone) = (split_keys.len() + 1, lone);
         let replicas = if stores > 3 && dice.one_in(2) { 3 } else { stores.min(coordinator::config::MAX_REPLICAS) };
         let mut lone = BTreeSet::new();
-        if regions >= 4 && replicas > 1 {
+        if wants_lone && replicas > 1 {
             // One for certain, each other one seldom.
             let certain = dice.place(split_keys.len());
             lone.insert(split_keys[certain].clone());

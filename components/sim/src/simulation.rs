@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coordinator::home_region;
 use engine::memory::MemDisk;
+use runtime::clock::Clock;
 use types::{Instant, StoreId};
 
 use crate::call::{Call, CallId};
@@ -14,6 +15,7 @@ use crate::check::Watch;
 use crate::clients::{Clients, Wish};
 use crate::clock::Timepiece;
 use crate::faults::{Fault, Undo};
+use crate::guests::{Guests, NoGuests};
 use crate::node::{HOME, Node, Part, Process, Running, Turn, draw_cpu};
 use crate::observation::{Event, Observation};
 use crate::recorder::Recorder;
@@ -32,6 +34,8 @@ pub(crate) enum Due {
     TakeRounds,
     /// And has written it.
     WriteRounds,
+    /// A guest wants to go on.
+    Guests,
     /// Led regions and the store are reported.
     Report,
     StoreReport,
@@ -79,6 +83,8 @@ pub(crate) struct Simulation {
     pub(crate) network: Network,
     pub(crate) recorder: Recorder,
     pub(crate) clients: Box<dyn Clients>,
+    /// What lives in the stores' processes beside the stores.
+    pub(crate) guests: Box<dyn Guests>,
     pub(crate) dice: Dice,
     pub(crate) faults: crate::faults::Faults,
     pub(crate) steps: u64,
@@ -103,6 +109,7 @@ impl Simulation {
         shape: Shape,
         faults: crate::faults::Faults,
         clients: Box<dyn Clients>,
+        guests: Box<dyn Guests>,
         aloud: bool,
     ) -> Self {
         let recorder = Recorder::new(aloud);
@@ -136,6 +143,7 @@ impl Simulation {
             nodes,
             recorder,
             clients,
+            guests,
             dice: Dice::fork(seed, "schedule", 0),
             faults,
             steps: 0,
@@ -247,6 +255,7 @@ impl Simulation {
                 running.stepper.write_rounds();
                 running.writer.is_planned = false;
             }),
+            Due::Guests => self.run(at, true, |running, _| running.guests_at = None),
             Due::Report => self.report_all(at, life),
             Due::StoreReport => self.report_store(at, life),
             Due::JoinTimeout(attempt) => self.join_timeout(at, attempt),
@@ -285,7 +294,35 @@ impl Simulation {
         node.cell.wall_clock.show(node.time.unix_ms(now));
         node.cell.begin_event(draw_cpu(&mut self.dice), sync_takes_time);
         work(running, &mut self.dice);
-        self.take_up(at)
+        let wakes = self.run_guests(at);
+        self.take_up(at)?;
+        if let Some((after, life)) = wakes {
+            self.plan_by_own_clock(after, at, life, Due::Guests);
+        }
+        Ok(())
+    }
+
+    /// Ends all guests.
+    pub(crate) fn dismiss_guests(&mut self) {
+        for node in self.nodes.iter().filter(|node| node.part == Part::Store) {
+            self.guests.moved_out(node.store);
+        }
+        self.guests = Box::new(NoGuests);
+    }
+
+    /// Lets a store's guests go on, and tells when they have to be woken, if that is news.
+    fn run_guests(&mut self, at: usize) -> Option<(Duration, u64)> {
+        let node = &mut self.nodes[at];
+        let Process::Running(running) = &mut node.process else { return None };
+        if node.part != Part::Store || !running.life.is_alive() {
+            return None;
+        }
+        let next = self.guests.run(node.store)?;
+        if running.guests_at.is_some_and(|planned| planned <= next) {
+            return None;
+        }
+        running.guests_at = Some(next);
+        Some((next.since(node.cell.clock.now()), running.life.number))
     }
 
     /// Takes up what a process gave away, and whether it is still there.
@@ -302,6 +339,14 @@ impl Simulation {
                 Outgoing::ToStore(store, answer) => {
                     let to = Place(store.0 as usize - 1);
                     self.send(after, Packet { from: Place(at), to, cargo: Cargo::FromCoordinator(answer) });
+                }
+                Outgoing::Errand(store, errand) => {
+                    // One for a store that does not exist is lost like any other.
+                    if let Some(to) = self.nodes.iter().position(|node| node.part == Part::Store && node.store == store)
+                    {
+                        let (from, to) = (Place(at), Place(to));
+                        self.send(after, Packet { from, to, cargo: Cargo::Errand(errand) });
+                    }
                 }
             }
         }

@@ -12,6 +12,7 @@ use types::RegionDescriptor;
 use crate::cell::{crash_disk, is_disk_trouble};
 use crate::coordinating::{FromCoordinator, JoinAnswer, ToCoordinator};
 use crate::engines;
+use crate::guests::Host;
 use crate::node::{JoinStep, Joining, Loss, Part, Process};
 use crate::observation::{DiskContent, Event};
 use crate::shape::CLUSTER;
@@ -187,6 +188,9 @@ impl Simulation {
         match node.open(engines, &life, ident, config, coordinator) {
             Err(error) => self.refused(at, &error),
             Ok(running) => {
+                if node.part == Part::Store {
+                    self.guests.moved_in(Host::of(&running));
+                }
                 node.process = Process::Running(Box::new(running));
                 self.take_up(at)?;
                 self.begin_work(at);
@@ -263,8 +267,15 @@ impl Simulation {
         self.ended(at);
     }
 
+    fn move_out(&mut self, at: usize) {
+        if self.nodes[at].part == Part::Store {
+            self.guests.moved_out(self.nodes[at].store);
+        }
+    }
+
     /// A process is gone and its disk has fallen back: clears up, and lets the operator start it again.
     fn ended(&mut self, at: usize) {
+        self.move_out(at);
         let node = &mut self.nodes[at];
         node.cell.end_life();
         node.process = Process::Down;
@@ -280,6 +291,9 @@ impl Simulation {
             return Ok(());
         }
         let Process::Running(running) = std::mem::replace(&mut node.process, Process::Down) else { return Ok(()) };
+        // Nobody in the process may hold its store while it stops.
+        self.move_out(at);
+        let node = &mut self.nodes[at];
         node.show(now);
         node.cell.begin_event(Duration::ZERO, true);
         let stopped = running.stepper.stop();

@@ -9,6 +9,7 @@ use types::{InstanceId, Instant, StoreId};
 use crate::call::{Call, CallId, Reply};
 use crate::chance::Dice;
 use crate::coordinating::{FromCoordinator, ToCoordinator};
+use crate::guests::Errand;
 
 /// A place that packets leave from and arrive at: a node by its index, or behind the last one all clients together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +39,8 @@ pub(crate) enum Cargo {
     ToCoordinator { life: u64, what: Box<ToCoordinator> },
     /// The coordinator answers a store.
     FromCoordinator(FromCoordinator),
+    /// A guest of a store wants something done at another.
+    Errand(Errand),
 }
 
 impl Cargo {
