@@ -11,7 +11,7 @@ use super::errand::Errand;
 use super::routes::{Routes, Target};
 use super::task::Task;
 use crate::call::{Call, CallId, ClientId, RegionReply, Reply, Wires};
-use crate::history::{Moment, OperationId, Outcome};
+use crate::history::{Moment, OperationId};
 
 /// One of the workload's clients.
 #[derive(Debug)]
@@ -238,10 +238,7 @@ impl Client {
     /// Ends a task of which nothing has taken effect.
     fn give_up(&mut self, mut job: Job, why: &str, scene: &mut Scene<'_>) {
         match job.operation.take() {
-            Some(operation) => {
-                scene.desk.tally.refused_writes += 1;
-                scene.desk.history.end(operation, Outcome::Refused);
-            }
+            Some(operation) => scene.desk.refused(operation),
             None => scene.desk.tally.failed_reads += 1,
         }
         self.finish(job, Err(why), scene);
@@ -292,7 +289,7 @@ impl Client {
             return self.pause(job, scene);
         }
         match job.operation.take() {
-            Some(operation) => _ = scene.desk.written(operation, Err(error), true, scene.now),
+            Some(operation) => scene.desk.not_written(operation, error),
             None => scene.desk.tally.failed_reads += 1,
         }
         self.finish(job, Err(&error.to_string()), scene);
@@ -309,7 +306,7 @@ impl Client {
     ) {
         match (&mut job.task, reply, job.operation) {
             (_, RegionReply::Written(output), Some(operation)) => {
-                scene.desk.written(operation, Ok(&output), true, scene.now);
+                scene.desk.written(operation, &output, scene.now);
                 self.finish(job, Ok(()), scene);
             }
             (Task::Get { register, .. }, RegionReply::Value(value), None) => {

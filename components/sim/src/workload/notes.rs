@@ -38,33 +38,14 @@ impl Desk {
         self.wrong("answers", format!("call {} got an answer of another kind: {reply:?}", id.0));
     }
 
-    /// A write was answered. `is_over` says that its client does not try again, whatever the answer.
-    ///
-    /// Returns whether it took effect; a swap that found something else did.
-    pub fn written(
-        &mut self,
-        id: OperationId,
-        reply: Result<&CommandOutput, &RequestError>,
-        is_over: bool,
-        now: Instant,
-    ) -> bool {
+    /// A write was applied.
+    pub fn written(&mut self, id: OperationId, output: &CommandOutput, now: Instant) {
         let end = self.history.moment(now);
-        let output = match reply {
-            Ok(output) => output,
-            Err(RequestError::Undetermined { .. }) => {
-                self.tally.unknown_writes += 1;
-                return false;
-            }
-            Err(_) if is_over => {
-                self.tally.refused_writes += 1;
-                self.history.end(id, Outcome::Refused);
-                return false;
-            }
-            Err(_) => return false,
-        };
         self.tally.acknowledged_writes += 1;
         match (output, self.history.action(id)) {
-            (CommandOutput::Written, Some(Action::Write(_))) | (_, None) => self.history.end(id, Outcome::Known(end)),
+            // Nobody remembers what was done to a register that is retired.
+            (_, None) => {}
+            (CommandOutput::Written, Some(Action::Write(_))) => self.history.end(id, Outcome::Known(end)),
             (CommandOutput::Compared { swapped, previous }, Some(Action::Swap { from, .. })) => {
                 let from = *from;
                 self.compared(id, from, *swapped, previous.as_ref(), end);
@@ -74,7 +55,21 @@ impl Desk {
                 self.wrong("answers", what);
             }
         }
-        true
+    }
+
+    /// A write was not applied, as far as anybody knows, and nobody tries again.
+    pub fn not_written(&mut self, id: OperationId, error: &RequestError) {
+        if let RequestError::Undetermined { .. } = error {
+            self.tally.unknown_writes += 1;
+        } else {
+            self.refused(id);
+        }
+    }
+
+    /// A write was promised to have no effect, and nobody tries again.
+    pub fn refused(&mut self, id: OperationId) {
+        self.tally.refused_writes += 1;
+        self.history.end(id, Outcome::Refused);
     }
 
     fn compared(&mut self, id: OperationId, from: Option<u64>, swapped: bool, previous: Option<&Bytes>, end: Moment) {
@@ -137,48 +132,63 @@ impl Desk {
     ) {
         let end = self.history.moment(now);
         self.tally.scans += 1;
+        let Some(seen) = self.scan(family, covered, pairs) else { return };
+        let mut seen_by_register = Vec::<(RegisterId, Option<u64>)>::with_capacity(seen.len());
+        for (register, value) in seen {
+            match seen_by_register.last() {
+                Some((last, other)) if *last == register && *other == value => {}
+                Some((last, other)) if *last == register => {
+                    // A moment in which the keys of a group differ never was.
+                    let (group, begin) = (self.history.register(register), pending.begin);
+                    let values = [*other, value];
+                    let what = format!("torn batch: {group} held {values:?} at once, from {begin} to {end}");
+                    return self.wrong("scans", what);
+                }
+                _ => seen_by_register.push((register, value)),
+            }
+        }
+        for (register, value) in &seen_by_register {
+            self.push_read(*register, *value, pending, end);
+        }
+        if seen_by_register.len() > 1 {
+            let between = (pending.begin, end);
+            self.add_snapshot(Snapshot { client: pending.client, between, seen: seen_by_register });
+        }
+    }
+
+    /// What a scan saw of each key that belongs to a register, in the order of the keys; `None` when it cannot be right.
+    fn scan(
+        &mut self,
+        family: ColumnFamily,
+        covered: &KeyRange,
+        pairs: &[Pair],
+    ) -> Option<Vec<(RegisterId, Option<u64>)>> {
         let in_order = pairs.is_sorted_by(|one, next| one.0 < next.0);
         if !in_order || pairs.iter().any(|(key, _)| !covered.contains(key)) {
             let keys: Vec<_> = pairs.iter().map(|(key, _)| key.escape_ascii().to_string()).collect();
-            return self.wrong("scans", format!("a scan of {covered} gave these keys, in this order: {keys:?}"));
+            self.wrong("scans", format!("a scan of {covered} gave these keys, in this order: {keys:?}"));
+            return None;
         }
         let mut stored: BTreeMap<&Bytes, &Bytes> = pairs.iter().map(|(key, value)| (key, value)).collect();
-        let expected = self.history.keys_from(family, &covered.start);
-        let expected = expected.take_while(|(key, _)| covered.is_below_end(key));
-        let expected: Vec<_> = expected.map(|(key, owner)| (stored.remove(key), owner)).collect();
+        let known = self.history.keys_from(family, &covered.start);
+        let known = known.take_while(|(key, _)| covered.is_below_end(key));
+        let known: Vec<_> = known.map(|(key, owner)| (stored.remove(key), owner)).collect();
         if let Some(key) = stored.keys().next() {
             let key = key.escape_ascii();
-            return self.wrong("scans", format!("a scan of {covered} in {family} gave {key}, which nobody wrote"));
+            self.wrong("scans", format!("a scan of {covered} in {family} gave {key}, which nobody wrote"));
+            return None;
         }
-        let mut seen = Vec::new();
-        for (stored, register) in expected {
-            // What a retired register holds is nobody's business.
-            let Some(register) = register else { continue };
-            let Some(value) = self.decode(register, stored) else { return };
-            match seen.last() {
-                // The next key of the same group: a moment in which its keys differ never was.
-                Some((last, other)) if *last == register => {
-                    if *other != value {
-                        let group = self.history.register(register).to_string();
-                        let (begin, values) = (pending.begin, [*other, value]);
-                        let what = format!("torn batch: {group} held {values:?} at once, from {begin} to {end}");
-                        return self.wrong("scans", what);
-                    }
-                }
-                _ => seen.push((register, value)),
-            }
-        }
-        for (register, value) in &seen {
-            self.push_read(*register, *value, pending, end);
-        }
-        if seen.len() > 1 {
-            let between = (pending.begin, end);
-            self.history.add_snapshot(Snapshot { client: pending.client, between, seen });
-            if self.history.snapshot_values() > MAX_SNAPSHOT_VALUES {
-                let result = verdict::check_snapshots(&self.history);
-                self.note(result);
-                self.history.forget_snapshots();
-            }
+        // What a retired register holds is nobody's business.
+        let live = known.into_iter().filter_map(|(stored, owner)| Some((stored, owner?)));
+        live.map(|(stored, register)| Some((register, self.decode(register, stored)?))).collect()
+    }
+
+    fn add_snapshot(&mut self, snapshot: Snapshot) {
+        self.history.add_snapshot(snapshot);
+        if self.history.snapshot_values() > MAX_SNAPSHOT_VALUES {
+            let result = verdict::check_snapshots(&self.history);
+            self.note(result);
+            self.history.forget_snapshots();
         }
     }
 
@@ -187,11 +197,11 @@ impl Desk {
         self.tally.late_answers += 1;
         match (pending.purpose, reply) {
             (Purpose::Write(operation), Reply::Region(Ok(RegionReply::Written(output)))) => {
-                self.written(operation, Ok(output), true, now);
+                self.written(operation, output, now);
             }
-            (Purpose::Write(operation), Reply::Region(Err(error))) => {
-                self.written(operation, Err(error), true, now);
-            }
+            // That nobody knows was known.
+            (Purpose::Write(_), Reply::Region(Err(RequestError::Undetermined { .. }))) => {}
+            (Purpose::Write(operation), Reply::Region(Err(error))) => self.not_written(operation, error),
             (Purpose::Timestamps(_) | Purpose::Ids(_), reply) => self.handed_out(id, pending, reply, now),
             (Purpose::Write(_), reply) => self.wrong_kind(id, reply),
             (Purpose::Read, _) => {}
