@@ -76,14 +76,13 @@ impl Leader {
                 created_unix_ms: at.unix_ms,
             })
         });
-        let from_clock = config.planted.has(PlantedBug::TimestampsFromClock);
         let mut leader = Self {
             term,
             regions: RoutingTable::default(),
             heard: BTreeMap::new(),
             since: at.now,
             totals: Totals::default(),
-            oracle: TimestampOracle::resume(if from_clock { 0 } else { meta.timestamp_bound_ms }),
+            oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
             ids: IdAllocator::resume(meta.id_bound),
             changes: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -94,6 +93,9 @@ impl Leader {
         }
         let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
         let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
+        if config.planted.has(PlantedBug::TimestampsFromClock) {
+            leader.oracle = TimestampOracle::resume(0);
+        }
         if is_fresh {
             plan.writes.push(Record::Cluster(plan.meta.cluster).put());
         }

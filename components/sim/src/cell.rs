@@ -40,10 +40,12 @@ pub(crate) struct DiskPace {
     pub(crate) slowness: u64,
     /// How long the next sync stalls.
     pub(crate) stall: Duration,
+    /// How long the state engine makes its next writer wait, as one does whose flushes cannot follow.
+    pub(crate) write_stall: Duration,
 }
 
 impl DiskPace {
-    pub(crate) const USUAL: Self = Self { slowness: 1, stall: Duration::ZERO };
+    pub(crate) const USUAL: Self = Self { slowness: 1, stall: Duration::ZERO, write_stall: Duration::ZERO };
 }
 
 /// Why a store stopped itself.
@@ -272,6 +274,15 @@ impl Life {
             let wait = inner.draw_sync();
             inner.passed += wait;
             self.cell.clock.pass(wait);
+        }
+    }
+
+    /// Time passes while the process waits for its state engine to take a batch.
+    pub(crate) fn wait_for_room(&self) {
+        if let Some(mut inner) = self.alive() {
+            let stall = std::mem::take(&mut inner.pace.write_stall);
+            inner.passed += stall;
+            self.cell.clock.pass(stall);
         }
     }
 

@@ -114,6 +114,7 @@ impl StateRead for WatchedState {
 
 impl StateEngine for WatchedState {
     fn write(&self, batch: &StateBatch) -> Result<()> {
+        self.life.wait_for_room();
         let before = self.disk.unflushed_state_batches();
         self.inner.write(batch)?;
         // A full buffer is flushed by the engine itself, before the batch.

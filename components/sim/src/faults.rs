@@ -20,6 +20,10 @@ pub(crate) enum Fault {
     MoveLeader {
         choice: u64,
     },
+    /// A peer begins anew while its store runs; which one is taken from the number.
+    Rebuild {
+        choice: u64,
+    },
     StopInOrder {
         node: usize,
     },
@@ -34,11 +38,18 @@ pub(crate) enum Fault {
         both: bool,
         lasts: Duration,
     },
-    /// A node from everyone, in one direction or both.
+    /// A node from everyone, in one direction or both; or only from the stores, so that clients still reach it.
     CutOff {
         node: usize,
+        from_all: bool,
         incoming: bool,
         outgoing: bool,
+        lasts: Duration,
+    },
+    /// A region's leader is asked to hand over, and hears nothing of other stores from then on: it goes on leading for a
+    /// while beside its successor, and clients reach both.
+    StrandLeader {
+        choice: u64,
         lasts: Duration,
     },
     /// The places whose bits are set, from the others.
@@ -81,6 +92,11 @@ pub(crate) enum Fault {
         machine: bool,
     },
     Stall {
+        node: usize,
+        lasts: Duration,
+    },
+    /// The state engine makes a writer wait.
+    StallWrites {
         node: usize,
         lasts: Duration,
     },
@@ -199,6 +215,7 @@ impl Faults {
         let nth = if dice.one_in(2) { dice.within(1, 4) } else { dice.within(1, 100) };
         match kind {
             FaultKind::MoveLeader => Fault::MoveLeader { choice: dice.number() },
+            FaultKind::Rebuild => Fault::Rebuild { choice: dice.number() },
             FaultKind::StopInOrder => Fault::StopInOrder { node },
             FaultKind::Weather => {
                 let mut draw = |most: u64| if dice.one_in(2) { dice.within(1, most) } else { 0 };
@@ -208,8 +225,9 @@ impl Faults {
             FaultKind::CutOneWay => Fault::Cut { left: place, right: other, both: dice.one_in(3), lasts },
             FaultKind::CutOff => {
                 let which = dice.below(3);
-                Fault::CutOff { node, incoming: which != 0, outgoing: which != 1, lasts }
+                Fault::CutOff { node, from_all: dice.one_in(2), incoming: which != 0, outgoing: which != 1, lasts }
             }
+            FaultKind::StrandLeader => Fault::StrandLeader { choice: dice.number(), lasts },
             FaultKind::Split => Fault::Split { side: dice.number(), lasts },
             FaultKind::SlowWire => Fault::SlowWire { from: place, to: other, by: dice.millis(1, 1500), lasts },
             FaultKind::Clog => Fault::Clog { from: place, to: other, lasts },
@@ -221,6 +239,7 @@ impl Faults {
                 Fault::KillInStart { node, point: *dice.pick(&KILL_POINTS), nth: dice.within(1, 12), machine }
             }
             FaultKind::Stall => Fault::Stall { node, lasts },
+            FaultKind::StallWrites => Fault::StallWrites { node, lasts },
             FaultKind::SlowDisk => Fault::SlowDisk { node, slowness: dice.within(2, 100), lasts },
             FaultKind::IoError => {
                 Fault::DiskError { node, point: *dice.pick(&ERROR_POINTS), nth, full: dice.one_in(5) }
@@ -241,7 +260,8 @@ impl Faults {
 impl Simulation {
     pub(crate) fn carry_out(&mut self, fault: Fault) -> Result<(), Wrong> {
         match fault {
-            Fault::MoveLeader { choice } => self.move_leader(choice)?,
+            Fault::MoveLeader { choice } => self.move_leader(choice).map(drop)?,
+            Fault::Rebuild { choice } => self.rebuild(choice)?,
             Fault::StopInOrder { node } => self.stop(node)?,
             Fault::Weather { weather, lasts } => {
                 self.network.weather = weather;
@@ -253,14 +273,21 @@ impl Simulation {
                     self.cut(right, left, lasts);
                 }
             }
-            Fault::CutOff { node, incoming, outgoing, lasts } => {
-                for other in (0..=self.nodes.len()).filter(|other| *other != node) {
+            Fault::CutOff { node, from_all, incoming, outgoing, lasts } => {
+                let others = if from_all { self.nodes.len() + 1 } else { self.shape.stores };
+                for other in (0..others).filter(|other| *other != node) {
                     if incoming {
                         self.cut(other, node, lasts);
                     }
                     if outgoing {
                         self.cut(node, other, lasts);
                     }
+                }
+            }
+            Fault::StrandLeader { choice, lasts } => {
+                if let Some(node) = self.move_leader(choice)? {
+                    let others = (0..self.shape.stores).filter(|other| *other != node);
+                    others.for_each(|other| self.cut(other, node, lasts));
                 }
             }
             Fault::Split { side, lasts } => {
@@ -292,6 +319,7 @@ impl Simulation {
                 self.kill_in_call(node, point, nth, machine);
             }
             Fault::Stall { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.stall = lasts),
+            Fault::StallWrites { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts),
             Fault::SlowDisk { node, slowness, lasts } => {
                 self.nodes[node].cell.set_pace(|pace| pace.slowness = slowness);
                 self.plan(lasts, Happening::Undo(Undo::SlowDisk(node)));
@@ -379,7 +407,8 @@ impl Simulation {
         node.disk.inject(point, nth, DiskFault::Stall(Box::new(hook)));
     }
 
-    fn move_leader(&mut self, choice: u64) -> Result<(), Wrong> {
+    /// The index of the node that was asked.
+    fn move_leader(&mut self, choice: u64) -> Result<Option<usize>, Wrong> {
         let led = |at: usize| {
             let views = self.nodes[at].running().map(|running| running.stepper.handle().regions()).unwrap_or_default();
             let led = views.into_iter().filter(|view| view.role == region::Role::Leader);
@@ -387,17 +416,33 @@ impl Simulation {
         };
         let all: Vec<_> = (0..self.shape.stores).flat_map(led).collect();
         if all.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (at, view) = &all[(choice % all.len() as u64) as usize];
         let (at, region): (usize, RegionId) = (*at, view.descriptor.id);
         if self.nodes[at].is_paused(self.now) {
-            return Ok(());
+            return Ok(None);
         }
         let peers = &view.descriptor.peers;
         let to: StoreId = peers[(choice >> 32) as usize % peers.len()].store_id;
         self.run(at, true, |running, _| {
             running.stepper.handle().transfer_leader(region, to, Responder::new(|_| {}));
+        })?;
+        Ok(Some(at))
+    }
+
+    fn rebuild(&mut self, choice: u64) -> Result<(), Wrong> {
+        let at = (choice % self.nodes.len() as u64) as usize;
+        if self.nodes[at].is_paused(self.now) {
+            return Ok(());
+        }
+        self.run(at, true, |running, _| {
+            let handle = running.stepper.handle();
+            let regions = handle.regions();
+            if !regions.is_empty() {
+                let region = &regions[(choice >> 32) as usize % regions.len()];
+                handle.rebuild(region.descriptor.id, Responder::new(|_| {}));
+            }
         })
     }
 

@@ -182,7 +182,7 @@ impl Node {
         }
         let store = Store::open(config, engines, around)?;
         let coordinator = coordinator.map(|config| {
-            let journal = StoreJournal::new(store.handle(), home_region(HOME).id);
+            let journal = StoreJournal::new(store.handle(), home_region(HOME).id).planting(config.planted);
             let journal = WatchedJournal { inner: journal, life: life.clone() };
             let around = coordinator::Surroundings {
                 clock,

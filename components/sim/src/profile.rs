@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// A mixture of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Profile {
-    /// None: leaders move now and then, and stores are stopped in order.
+    /// None: leaders move and peers begin anew now and then, and stores are stopped in order.
     Calm,
     /// Packets are lost, doubled, late, held back and led astray; nodes are cut off.
     Network,
@@ -24,10 +24,12 @@ pub enum Profile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FaultKind {
     MoveLeader,
+    Rebuild,
     StopInOrder,
     Weather,
     CutOneWay,
     CutOff,
+    StrandLeader,
     Split,
     SlowWire,
     Clog,
@@ -37,6 +39,7 @@ pub(crate) enum FaultKind {
     KillInCall,
     KillInStart,
     Stall,
+    StallWrites,
     SlowDisk,
     IoError,
     SyncError,
@@ -54,9 +57,9 @@ use FaultKind::*;
 /// Faults and how often each comes, relative to the others.
 type Mixture = &'static [(FaultKind, u64)];
 
-const CALM: Mixture = &[(MoveLeader, 4), (StopInOrder, 1)];
+const CALM: Mixture = &[(MoveLeader, 4), (Rebuild, 4), (StopInOrder, 1)];
 const NETWORK: Mixture =
-    &[(MoveLeader, 2), (Weather, 4), (CutOneWay, 3), (CutOff, 3), (Split, 2), (SlowWire, 3), (Clog, 3)];
+    &[(MoveLeader, 2), (Weather, 4), (CutOneWay, 3), (CutOff, 3), (StrandLeader, 2), (Split, 2), (SlowWire, 3), (Clog, 3)];
 const CRASH: Mixture = &[
     (MoveLeader, 2),
     (StopInOrder, 1),
@@ -69,6 +72,7 @@ const CRASH: Mixture = &[
 const DISK: Mixture = &[
     (MoveLeader, 2),
     (Stall, 4),
+    (StallWrites, 4),
     (SlowDisk, 2),
     (IoError, 3),
     (SyncError, 3),

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use coordinator::{Change, IdBatch, Reply};
 use parking_lot::Mutex;
 use region::{Inspector, RegionStatus};
-use types::{ColumnFamily, Instant, PeerRole, RegionDescriptor, RegionId, RequestHeader};
+use types::{ColumnFamily, Instant, PeerRole, PlantedBugs, RegionDescriptor, RegionId, RequestHeader};
 
 use crate::call::{Call, CallId, RegionCall, RegionReply, Reply as CallReply};
 use crate::chance::Dice;
@@ -46,12 +46,14 @@ pub struct Settings {
     pub regions: usize,
     /// Whether everything is said as it happens.
     pub verbose: bool,
+    /// Bugs that are to be found.
+    pub planted: PlantedBugs,
 }
 
 impl Settings {
     /// An ordinary run of a seed: three stores, twenty regions.
     pub fn new(seed: u64, profile: Profile) -> Self {
-        Self { seed, profile, steps: 20_000, stores: 3, regions: 20, verbose: false }
+        Self { seed, profile, steps: 20_000, stores: 3, regions: 20, verbose: false, planted: PlantedBugs::NONE }
     }
 }
 
@@ -92,6 +94,7 @@ pub fn run(settings: &Settings, clients: &MakeClients) -> Result<Report, Box<Fai
     let _guard = runtime::clock::simulate();
     let seed = settings.seed;
     let shape = Shape::draw(settings.stores, settings.regions, &mut Dice::fork(seed, "shape", 0));
+    let shape = shape.planting(settings.planted);
     let faults = Faults::new(settings.profile, Dice::fork(seed, "faults", 0));
     let clients = clients(settings, Dice::fork(seed, "clients", 0));
     let simulation = Simulation::new(seed, shape, faults, clients, Box::new(NoGuests), settings.verbose);
@@ -145,6 +148,7 @@ impl Simulation {
         self.disturb(settings.steps)?;
         self.heal();
         self.clients.stop();
+        self.until(REST_BOUND, "the clients are done", |simulation| simulation.clients.are_done())?;
         self.serve_again()?;
         self.come_to_rest()?;
         self.finish()

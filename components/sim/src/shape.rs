@@ -7,7 +7,7 @@ use bytes::Bytes;
 use coordinator::CoordinatorConfig;
 use engine::memory::MemOptions;
 use store::StoreConfig;
-use types::{ClusterId, PeerRole, RegionDescriptor};
+use types::{ClusterId, PeerRole, PlantedBugs, RegionDescriptor};
 
 use crate::chance::Dice;
 
@@ -52,11 +52,18 @@ impl Shape {
         Self { stores, regions, replicas, lone, split_keys, store, disk, shuffles: dice.one_in(2) }
     }
 
+    /// The same cluster with planted bugs.
+    pub(crate) fn planting(mut self, planted: PlantedBugs) -> Self {
+        (self.store.planted, self.store.region.planted, self.disk.planted) = (planted, planted, planted);
+        self
+    }
+
     pub(crate) fn coordinator_config(&self) -> CoordinatorConfig {
         CoordinatorConfig {
             replicas: self.replicas,
             split_keys: self.split_keys.clone(),
             expected_stores: self.stores,
+            planted: self.store.planted,
             ..CoordinatorConfig::new(CLUSTER)
         }
     }
@@ -86,7 +93,7 @@ fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
     config.region.compact_entries = dice.within(32, 256);
     if is_tight {
         config.regions_per_round = dice.within(1, 16) as usize;
-        config.messages_per_round = dice.within(1, 64) as usize;
+        config.messages_per_round = if dice.one_in(4) { 1 } else { dice.within(1, 64) as usize };
         config.mailbox_capacity = dice.within(16, 512) as usize;
         config.upkeep_interval = dice.millis(100, 2000);
         config.max_unflushed_log_bytes = dice.within(4 << 10, 256 << 10);

@@ -219,12 +219,10 @@ impl StoreHandle {
     /// # Errors
     /// The log engine's; the store fails by it as well.
     pub fn remember_instance(&self, store: StoreId, instance: InstanceId) -> Result<InstanceId, StoreError> {
-        if self.shared.config.planted.has(PlantedBug::WipedStoreVotes) {
-            return Ok(instance);
-        }
+        let listens = self.shared.config.planted.has(PlantedBug::WipedStoreVotes);
         let mut known = self.shared.instances.lock();
         if let Some(known) = known.get(&store) {
-            return Ok(*known);
+            return Ok(if listens { instance } else { *known });
         }
         let batch = LogBatch { ops: vec![LogOp::PutInstance { store, instance }] };
         self.shared.engines.log.write(batch, Durability::Synced)?;

@@ -118,6 +118,9 @@ impl Client {
         if let Some(register) = task.register() {
             scene.desk.history.register_mut(register).users += 1;
         }
+        if self.rng.one_in(scene.desk.config.forgets_one_in) {
+            self.routes = Routes::default();
+        }
         self.backoff.reset();
         let give_up_at = scene.now + scene.desk.config.give_up_after;
         self.attempt(Job { task, errand, give_up_at, operation: None }, scene);

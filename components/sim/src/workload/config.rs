@@ -21,6 +21,9 @@ pub struct WorkloadConfig {
     pub route_timeout: Duration,
     /// The shortest and the longest window of the pauses between attempts.
     pub backoff: (Duration, Duration),
+    /// Before one operation in so many a client forgets where regions are led, as one that has just started: then it finds
+    /// a new leader while others still believe in the old one.
+    pub forgets_one_in: u64,
     /// How long a client goes on with attempts that had no effect.
     pub give_up_after: Duration,
     /// One value in so many is some tens of kilobytes long; the others have up to a few hundred bytes.
@@ -43,6 +46,7 @@ impl Default for WorkloadConfig {
             timeout: Duration::from_secs(2),
             route_timeout: Duration::from_millis(500),
             backoff: (Duration::from_millis(4), Duration::from_millis(500)),
+            forgets_one_in: 8,
             give_up_after: Duration::from_secs(15),
             large_values_one_in: 64,
             operations_per_register: 2000,
