@@ -148,7 +148,6 @@ impl Simulation {
         self.disturb(settings.steps)?;
         self.heal();
         self.clients.stop();
-        self.until(REST_BOUND, "the clients are done", |simulation| simulation.clients.are_done())?;
         self.serve_again()?;
         self.come_to_rest()?;
         self.finish()

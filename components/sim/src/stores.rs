@@ -161,7 +161,9 @@ impl Simulation {
         node.show(now);
         node.cell.begin_event(Duration::ZERO, true);
         let Process::Joining(joining) = &mut node.process else { return Ok(false) };
-        if let Err(error) = store::bootstrap_planting(&joining.engines, joining.ident, regions, self.shape.store.planted) {
+        if let Err(error) =
+            store::bootstrap_planting(&joining.engines, joining.ident, regions, self.shape.store.planted)
+        {
             self.refused(at, &error)?;
             return Ok(false);
         }
