@@ -133,7 +133,7 @@ impl Cluster<'_> {
     /// # Errors
     /// When something happened that must not.
     pub fn cut_off(&mut self, store: StoreId, lasts: Duration) -> Result<(), String> {
-        self.inflict(Fault::CutOff { node: self.node(store), incoming: true, outgoing: true, lasts })
+        self.inflict(Fault::CutOff { node: self.node(store), from_all: true, incoming: true, outgoing: true, lasts })
     }
 
     fn inflict(&mut self, fault: Fault) -> Result<(), String> {

@@ -58,8 +58,16 @@ use FaultKind::*;
 type Mixture = &'static [(FaultKind, u64)];
 
 const CALM: Mixture = &[(MoveLeader, 4), (Rebuild, 4), (StopInOrder, 1)];
-const NETWORK: Mixture =
-    &[(MoveLeader, 2), (Weather, 4), (CutOneWay, 3), (CutOff, 3), (StrandLeader, 2), (Split, 2), (SlowWire, 3), (Clog, 3)];
+const NETWORK: Mixture = &[
+    (MoveLeader, 2),
+    (Weather, 4),
+    (CutOneWay, 3),
+    (CutOff, 3),
+    (StrandLeader, 2),
+    (Split, 2),
+    (SlowWire, 3),
+    (Clog, 3),
+];
 const CRASH: Mixture = &[
     (MoveLeader, 2),
     (StopInOrder, 1),
