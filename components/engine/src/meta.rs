@@ -202,17 +202,13 @@ pub fn read_regions(state: &dyn StateRead) -> Result<Vec<RegionState>> {
 /// # Errors
 /// As [`read_regions`].
 pub fn read_region(state: &dyn StateRead, region: RegionId) -> Result<Option<RegionState>> {
-    let descriptor = state.get(Family::Meta, &descriptor_key(region))?;
+    let descriptor = read_descriptor(state, region)?;
     let apply_state = state.get(Family::Meta, &apply_state_key(region))?;
     let (descriptor, apply_state) = match (descriptor, apply_state) {
         (Some(descriptor), Some(apply_state)) => (descriptor, apply_state),
         (None, None) => return Ok(None),
         _ => return Err(half_region(region)),
     };
-    let descriptor = decode_descriptor(&descriptor).map_err(record_error)?;
-    if descriptor.id != region {
-        return Err(corruption(format!("the descriptor of region {region} is one of region {}", descriptor.id)));
-    }
     let apply_state = ApplyState::decode(&apply_state).map_err(record_error)?;
     Ok(Some(RegionState { descriptor, apply_state }))
 }
@@ -221,6 +217,19 @@ pub fn read_region(state: &dyn StateRead, region: RegionId) -> Result<Option<Reg
 fn region_of_key(key: &[u8]) -> Result<RegionId> {
     let mut reader = Reader::raw("region key", key);
     reader.u8().and_then(|_| reader.u64()).map(RegionId).map_err(record_error)
+}
+
+/// The descriptor of one region; `None` when S does not hold it.
+///
+/// # Errors
+/// `Record` when it does not read, `Corruption` when it is another region's.
+pub fn read_descriptor(state: &dyn StateRead, region: RegionId) -> Result<Option<RegionDescriptor>> {
+    let Some(bytes) = state.get(Family::Meta, &descriptor_key(region))? else { return Ok(None) };
+    let descriptor = decode_descriptor(&bytes).map_err(record_error)?;
+    if descriptor.id != region {
+        return Err(corruption(format!("the descriptor of region {region} is one of region {}", descriptor.id)));
+    }
+    Ok(Some(descriptor))
 }
 
 /// S's copy of the store ident, by which a directory of another store is noticed.
@@ -320,6 +329,15 @@ mod tests {
             });
             assert!(matches!(read_regions(&state), Err(EngineError::Record { .. })));
         }
+    }
+
+    #[test]
+    fn one_descriptor_reads_back() {
+        let state = engine_with(|batch| put_region(batch, &region(2)));
+        assert_eq!(read_descriptor(&state, RegionId(2)).unwrap(), Some(region(2).descriptor));
+        assert_eq!(read_descriptor(&state, RegionId(3)).unwrap(), None);
+        let damaged = engine_with(|batch| batch.put(Family::Meta, descriptor_key(RegionId(2)), "damaged"));
+        assert!(matches!(read_descriptor(&damaged, RegionId(2)), Err(EngineError::Record { .. })));
     }
 
     #[test]

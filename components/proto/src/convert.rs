@@ -196,6 +196,7 @@ fn region_error(error: &RequestError) -> errorpb::Error {
         }
         RequestError::ServerIsBusy { .. }
         | RequestError::LogFull { .. }
+        | RequestError::ChangeRefused { .. }
         | RequestError::Invalid { .. }
         | RequestError::Undetermined { .. } => {}
     }

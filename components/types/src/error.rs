@@ -103,6 +103,14 @@ pub enum RequestError {
         /// The bound in bytes.
         limit: u64,
     },
+    /// A change of the region's members would put the region at risk, or did not get on and was taken back.
+    #[error("members of region {region} stay as they are: {reason}")]
+    ChangeRefused {
+        /// The region.
+        region: RegionId,
+        /// Why, and what would have to be different.
+        reason: String,
+    },
     /// The request itself is wrong; repeating it changes nothing.
     #[error("invalid request: {reason}")]
     Invalid {
@@ -133,6 +141,7 @@ impl RequestError {
             Self::LogFull { .. } => "RY-REQUEST-010",
             Self::Invalid { .. } => "RY-REQUEST-011",
             Self::Undetermined { .. } => "RY-REQUEST-012",
+            Self::ChangeRefused { .. } => "RY-REQUEST-013",
         })
     }
 

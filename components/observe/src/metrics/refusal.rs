@@ -27,6 +27,8 @@ labels! {
         ServerIsBusy = "server_is_busy",
         /// The log is kept for a member that is away and cannot grow.
         LogFull = "log_full",
+        /// It would change the members, and was refused or taken back.
+        ChangeRefused = "change_refused",
         /// It is wrong in itself.
         Invalid = "invalid",
         /// Nobody knows its outcome.
@@ -47,6 +49,7 @@ impl From<&RequestError> for Refusal {
             RequestError::EntryTooLarge { .. } => Self::EntryTooLarge,
             RequestError::ServerIsBusy { .. } => Self::ServerIsBusy,
             RequestError::LogFull { .. } => Self::LogFull,
+            RequestError::ChangeRefused { .. } => Self::ChangeRefused,
             RequestError::Invalid { .. } => Self::Invalid,
             RequestError::Undetermined { .. } => Self::Undetermined,
         }

@@ -100,6 +100,7 @@ impl Routes {
             | RequestError::ServerIsBusy { .. }
             | RequestError::LogFull { .. }
             | RequestError::EntryTooLarge { .. }
+            | RequestError::ChangeRefused { .. }
             | RequestError::Invalid { .. } => {}
             RequestError::StoreNotMatch { .. }
             | RequestError::RegionNotFound { .. }
