@@ -14,12 +14,13 @@ pub(crate) struct Applies {
     outstanding: VecDeque<(LogIndex, u64)>,
     bytes: u64,
     bound: u64,
+    stopped: bool,
 }
 
 impl Applies {
     /// Nothing on its way behind what is applied.
     pub(crate) fn new(applied: LogIndex, bound: u64) -> Self {
-        Self { handed_out: applied, outstanding: VecDeque::new(), bytes: 0, bound }
+        Self { handed_out: applied, outstanding: VecDeque::new(), bytes: 0, bound, stopped: false }
     }
 
     /// The newest entry that was handed out, or was applied at the start.
@@ -29,7 +30,12 @@ impl Applies {
 
     /// Whether more may be handed out.
     pub(crate) fn has_room(&self) -> bool {
-        self.bytes < self.bound
+        !self.stopped && self.bytes < self.bound
+    }
+
+    /// Nothing is handed out any more: the peer was removed.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
     }
 
     /// Takes note of entries that are handed out now.

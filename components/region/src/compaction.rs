@@ -3,7 +3,7 @@
 //! Until there are snapshots, no member may be left behind: the log is kept from the lowest index that all members
 //! match, a dead member's included. Its bytes are bounded by refusing writes.
 
-use proto::log::{Admin, CompactLog, admin};
+use proto::log::{CompactLog, admin};
 use slog::debug;
 use types::{LogIndex, RequestError};
 
@@ -51,9 +51,8 @@ impl Region {
             return Ok(());
         }
         let Ok(term) = raft.raft_log.term(target.0) else { return Ok(()) };
-        let kind = Some(admin::Kind::CompactLog(CompactLog { index: target.0, term }));
-        let admin = Admin { kind, conf_ver: self.descriptor.epoch.conf_ver };
-        if let Some((_, entry)) = self.propose_batch(Vec::new(), Some(admin))? {
+        let admin = self.admin(admin::Kind::CompactLog(CompactLog { index: target.0, term }));
+        if let Some(entry) = self.propose_admin(&[], admin)? {
             debug!(self.logger, "log compaction proposed"; "to" => target.0, "entry" => entry.0);
             if let Some(leader) = self.leader_mut() {
                 leader.compaction = Some(Compaction { entry });

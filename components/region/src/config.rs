@@ -32,6 +32,8 @@ pub struct RegionConfig {
     pub compact_bytes: u64,
     /// Most bytes of log kept for a member that does not answer; beyond it writes are refused with `LogFull`.
     pub max_log_bytes: u64,
+    /// Ticks without progress after which learners that were added to become voters are removed again.
+    pub newcomer_ticks: u32,
     /// Where the peers' chance comes from.
     pub seed: Seed,
     /// Bugs to be found by the simulator; always none in a build for users.
@@ -53,6 +55,7 @@ impl Default for RegionConfig {
             compact_entries: 1024,
             compact_bytes: 4 << 20,
             max_log_bytes: 1 << 30,
+            newcomer_ticks: 600,
             seed: Seed(0),
             planted: PlantedBugs::NONE,
         }

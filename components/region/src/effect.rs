@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use engine::{Entry, HardState};
+use engine::{Child, EngineError, Entry, HardState, HashTask, StateRead, meta};
 use types::{
     Generation, LogIndex, Peer, PeerId, ReadyNumber, RegionDescriptor, RegionId, RequestError, Term, WriteResponder,
 };
 
-use crate::input::{Inspector, ReadResponder, RegionStatus, TransferResponder};
+use crate::input::{Inspector, MembersResponder, ReadResponder, RegionStatus, SplitResponder, TransferResponder};
 use crate::message::RegionMessage;
 
 /// A peer's raft role.
@@ -55,13 +55,72 @@ pub struct Apply {
     pub waiting: Vec<(LogIndex, Vec<WriteResponder>)>,
 }
 
-/// A confirmed read: the driver takes a snapshot of the state engine now, or later, and answers with it.
+/// A confirmed read: the driver takes a snapshot of the state engine now, or later, and answers with it, after it has
+/// [rechecked](Self::recheck) it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadGrant {
     /// The region.
     pub descriptor: Arc<RegionDescriptor>,
     /// The newest index that is applied.
     pub applied: LogIndex,
+}
+
+impl ReadGrant {
+    /// Whether a snapshot that was taken for this grant still shows the region that the reader asked for.
+    ///
+    /// Apply runs beside the machine: the snapshot may hold a split that the machine has not heard of. Then the children's
+    /// keys in it may be older than what their own leaders have acknowledged by now, while the parent's are newer, and no
+    /// single moment had them all.
+    ///
+    /// # Errors
+    /// The engine's, or a record that does not read. The inner error is the reader's answer.
+    pub fn recheck(&self, snapshot: &dyn StateRead) -> Result<Result<(), RequestError>, EngineError> {
+        let region = self.descriptor.id;
+        Ok(match meta::read_descriptor(snapshot, region)? {
+            Some(current) if current.epoch.version == self.descriptor.epoch.version => Ok(()),
+            Some(current) => Err(RequestError::EpochNotMatch { region, current: vec![current] }),
+            None => Err(RequestError::RegionNotFound { region }),
+        })
+    }
+}
+
+/// A region was split: the parent's descriptor changes and the children's peers begin, at once for everyone who routes.
+///
+/// The driver, in this order: makes the peers of the children that were created (D7: their lifecycle records, with birth
+/// `Split` at `index`, are in L with or before their first `Persist`, in a batch that raises the parent's commit floor to
+/// `index`); swaps the parent's range for those of all regions in one step; lets the children campaign if
+/// [`campaign`](Self::campaign) says so; tells the placement driver. A child that was not created has no peer here: its
+/// range is cleared once no region owns it (D6). A replayed split comes again; a dormant child begins then (D8).
+#[derive(Clone, Debug)]
+pub struct Split {
+    /// The parent.
+    pub region: RegionId,
+    /// Its peer on this store.
+    pub peer: PeerId,
+    /// The index of the split in the parent's log.
+    pub index: LogIndex,
+    /// What the parent kept.
+    pub derived: Arc<RegionDescriptor>,
+    /// The new regions, in the order of their keys.
+    pub children: Vec<Child>,
+    /// Whether this peer leads the parent: then the children's peers on this store campaign at once, so that nobody has to
+    /// wait for an election timeout (raftstore-rules §5).
+    pub campaign: bool,
+}
+
+/// Replicas of a region differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inconsistency {
+    /// The region as it was at that index.
+    pub descriptor: Arc<RegionDescriptor>,
+    /// This store's peer.
+    pub peer: PeerId,
+    /// The index at which they were hashed.
+    pub index: LogIndex,
+    /// This replica's hash.
+    pub ours: u64,
+    /// The leader's.
+    pub leaders: u64,
 }
 
 /// A peer's role, leader or term changed.
@@ -93,10 +152,23 @@ pub enum Effect {
     Grant(ReadResponder, ReadGrant),
     /// Tell a client that its read cannot be served.
     RefuseRead(ReadResponder, RequestError),
+    /// Tell how a split ended.
+    SplitEnded(SplitResponder, Result<Vec<RegionDescriptor>, RequestError>),
+    /// Tell how a change of members ended.
+    MembersEnded(MembersResponder, Result<RegionDescriptor, RequestError>),
     /// Tell how a leader transfer ended.
     Transferred(TransferResponder, Result<(), RequestError>),
     /// Tell what the region looks like.
     Inspected(Inspector, Box<RegionStatus>),
     /// The role, leader or term changed.
     RoleChanged(RoleChange),
+    /// The region was split.
+    Split(Split),
+    /// The region's members changed: the driver shows it to everyone who routes, and tells the placement driver. A peer
+    /// that is no longer among them is removed: it serves nobody and reports to nobody, but stays until it is destroyed.
+    MembersChanged(Arc<RegionDescriptor>),
+    /// Hash the region on a worker, then hand back [`Input::HashComputed`](crate::Input::HashComputed).
+    Hash(Generation, HashTask),
+    /// Replicas differ: report it, naming region, range and stores, and stop serving the minority's.
+    Inconsistent(Inconsistency),
 }

@@ -1,10 +1,10 @@
 //! What can happen to a region.
 
-use engine::{ApplyState, RegionSnapshot};
+use engine::{ApplyState, Change, RegionSnapshot};
 use proto::log::Command;
 use types::{
-    Generation, KeyRange, LogIndex, Peer, PeerId, ReadyNumber, RegionDescriptor, RequestError, RequestHeader,
-    Responder, Term, WriteResponder,
+    Generation, KeyRange, LogIndex, MemberChange, Peer, PeerId, ReadyNumber, RegionDescriptor, RegionEpoch,
+    RequestError, RequestHeader, Responder, SplitPlan, Term, WriteResponder,
 };
 
 use crate::effect::Role;
@@ -14,6 +14,10 @@ use crate::message::RegionMessage;
 pub type ReadResponder = Responder<Result<RegionSnapshot, RequestError>>;
 /// Whom to tell that a leader transfer was done, or why it was not.
 pub type TransferResponder = Responder<Result<(), RequestError>>;
+/// Whom to tell the regions that a split made, the parent's included, in the order of their keys.
+pub type SplitResponder = Responder<Result<Vec<RegionDescriptor>, RequestError>>;
+/// Whom to tell what the region looks like once its members are as they were asked to be.
+pub type MembersResponder = Responder<Result<RegionDescriptor, RequestError>>;
 /// Whom to tell what a region looks like; `None` when it is not there.
 pub type Inspector = Responder<Option<RegionStatus>>;
 
@@ -37,6 +41,34 @@ pub struct Read {
     pub header: RequestHeader,
     /// Given a snapshot once it is confirmed that it holds everything acknowledged before the request.
     pub responder: ReadResponder,
+}
+
+/// A split that someone asks for.
+#[derive(Debug)]
+pub struct SplitRequest {
+    /// The epoch for which the keys and ids were chosen; must be the region's.
+    pub epoch: RegionEpoch,
+    /// Where to cut, and what the parts are called.
+    pub plan: SplitPlan,
+    /// Told when it is applied, or why it is not.
+    pub responder: SplitResponder,
+}
+
+/// Members that someone asks for.
+///
+/// The changes are what should be true in the end, and what is true already counts as done. The leader finds the way: it
+/// adds a peer that shall vote as a learner first and promotes it once it has caught up, makes several changes of voters
+/// one joint change, leaves that, and removes a voter that goes beside others as the learner that it then is. No changes
+/// ask only that a joint configuration be left, which happens by itself.
+#[derive(Debug)]
+pub struct MembersRequest {
+    /// The epoch for which the changes were chosen; its conf_ver must be the region's.
+    pub epoch: RegionEpoch,
+    /// What becomes of which member; each is named once.
+    pub changes: Vec<MemberChange>,
+    /// Told when all is done, or why it is not. `NotLeader` names the member that was made leader because this one shall
+    /// not vote any more: ask that one. *Unknown* says that a part may be done: look at the region and ask again.
+    pub responder: MembersResponder,
 }
 
 /// What a region looks like from outside.
@@ -91,6 +123,24 @@ pub enum Input {
         /// Told when that member leads, or that it will not.
         responder: TransferResponder,
     },
+    /// The peer was born beside the leader of its parent, and begins to lead without waiting for a timeout. Ignored once
+    /// someone has voted or led.
+    Campaign,
+    /// Someone wants the region split.
+    Split(SplitRequest),
+    /// Someone wants other members.
+    ChangeMembers(MembersRequest),
+    /// Someone wants the replicas compared. Ignored where the peer does not lead: ask again later.
+    CheckConsistency,
+    /// A hash that was asked for is there.
+    HashComputed {
+        /// Which `RawNode` asked for it.
+        generation: Generation,
+        /// The index that it was asked for.
+        index: LogIndex,
+        /// The hash.
+        hash: u64,
+    },
     /// Asks for the region's [`RegionStatus`].
     Inspect(Inspector),
     /// One tick of the store's clock passed.
@@ -108,6 +158,8 @@ pub enum Input {
         generation: Generation,
         /// The state after them.
         apply_state: ApplyState,
+        /// What they changed about the region itself, as apply told it.
+        changes: Vec<Change>,
     },
     /// The transport could not deliver to a member.
     Unreachable {

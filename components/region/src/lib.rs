@@ -16,25 +16,31 @@
 //!
 //! Reading order: [`input`], [`effect`], [`config`], then [`machine`]; then the concerns that extend it, each in its own
 //! file: `ready` with `persists` and `applies` (what may leave when), `role`, `requests`, `proposals` with `waiting`,
-//! `reads`, `elections`, `validate`, `transfer`, `compaction`, `progress`, `status`; below them `storage` and `cache`, which raft
-//! reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
+//! `reads`, `elections`, `validate` with `contacts`, `transfer`, `compaction`, `progress`, `status`; then what makes a region live:
+//! `admin`, `splits`, `membership` with `plan`, `consistency`; below them `storage` and `cache`, which raft reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
 
+mod admin;
 mod applies;
 mod cache;
 mod compaction;
 pub mod config;
+mod consistency;
+mod contacts;
 pub mod effect;
 mod elections;
 pub mod input;
 pub mod machine;
+mod membership;
 pub mod message;
 mod persists;
+mod plan;
 mod progress;
 mod proposals;
 mod reads;
 mod ready;
 mod requests;
 mod role;
+mod splits;
 mod status;
 mod storage;
 mod transfer;
@@ -42,8 +48,11 @@ mod validate;
 mod waiting;
 
 pub use config::RegionConfig;
-pub use effect::{Apply, Effect, Persist, ReadGrant, Role, RoleChange};
-pub use input::{Input, Inspector, MemberStatus, Proposal, Read, ReadResponder, RegionStatus, TransferResponder};
+pub use effect::{Apply, Effect, Inconsistency, Persist, ReadGrant, Role, RoleChange, Split};
+pub use input::{
+    Input, Inspector, MemberStatus, MembersRequest, MembersResponder, Proposal, Read, ReadResponder, RegionStatus,
+    SplitRequest, SplitResponder, TransferResponder,
+};
 pub use machine::{Region, RegionError, Restored};
 pub use message::{MessageType, RegionMessage};
 pub use validate::{DropReason, Dropped};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{ApplyState, EngineError, HardState, LogEngine};
+use engine::{ApplyState, Change, EngineError, HardState, LogEngine};
 use raft::eraftpb::MessageType;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use slog::{Logger, debug, info, o, warn};
@@ -10,6 +10,8 @@ use types::{Generation, LogIndex, Peer, PlantedBug, ReadyNumber, RegionDescripto
 
 use crate::applies::Applies;
 use crate::config::RegionConfig;
+use crate::consistency::Consistency;
+use crate::contacts::Contacts;
 use crate::effect::{Effect, Role};
 use crate::elections::{ElectionTimeouts, Restraint};
 use crate::input::Input;
@@ -83,6 +85,11 @@ pub struct Region {
     pub(crate) waiting: Waiting,
     pub(crate) confirmed: ConfirmedReads,
     pub(crate) transfer: Option<Transfer>,
+    pub(crate) consistency: Consistency,
+    /// The regions that the last split cut off.
+    pub(crate) siblings: Vec<RegionDescriptor>,
+    /// Peers that are not in the descriptor and speak for a newer one.
+    pub(crate) contacts: Contacts,
     pub(crate) log_bytes: u64,
     pub(crate) idle_ticks: u32,
     pub(crate) dropped: Dropped,
@@ -121,6 +128,9 @@ impl Region {
             waiting: Waiting::default(),
             confirmed: ConfirmedReads::default(),
             transfer: None,
+            consistency: Consistency::default(),
+            siblings: Vec::new(),
+            contacts: Contacts::default(),
             idle_ticks: 0,
             dropped: Dropped::default(),
             descriptor: Arc::new(descriptor),
@@ -131,6 +141,9 @@ impl Region {
             node,
             log_bytes,
         };
+        if region.is_removed() {
+            region.applies.stop();
+        }
         region.check_store()?;
         region.note_uncommitted(hard_state.commit.next(), last_index)?;
         region.set_election_timeout();
@@ -152,14 +165,23 @@ impl Region {
             Input::Propose(proposal) => self.on_propose(proposal, effects),
             Input::Read(read) => self.on_read(read, effects),
             Input::TransferLeader { to, responder } => self.on_transfer_leader(to, responder, effects)?,
+            Input::Campaign => self.on_campaign(),
+            Input::Split(request) => self.on_split(request, effects)?,
+            Input::ChangeMembers(request) => self.on_change_members(request, effects)?,
+            Input::CheckConsistency => self.on_check_consistency()?,
             Input::Inspect(inspector) => effects.push(Effect::Inspected(inspector, Box::new(self.status()))),
             Input::Tick => self.on_tick(effects)?,
             // What another `RawNode` asked for says nothing about this one's readies and entries (D11).
             Input::Persisted { generation, ready } if self.is_own(generation) => self.on_persisted(ready, effects),
-            Input::Applied { generation, apply_state } if self.is_own(generation) => {
-                self.on_applied(apply_state, effects)?;
+            Input::Applied { generation, apply_state, changes } if self.is_own(generation) => {
+                self.on_applied(apply_state, changes, effects)?;
             }
-            Input::Persisted { generation, .. } | Input::Applied { generation, .. } => {
+            Input::HashComputed { generation, index, hash } if self.is_own(generation) => {
+                self.on_hash_computed(index, hash, effects)?;
+            }
+            Input::Persisted { generation, .. }
+            | Input::Applied { generation, .. }
+            | Input::HashComputed { generation, .. } => {
                 debug!(self.logger, "completion of another generation dropped"; "generation" => generation.0);
             }
             Input::Unreachable { peer } => self.node.report_unreachable(peer.0),
@@ -184,18 +206,13 @@ impl Region {
     pub fn shut_down(mut self, effects: &mut Vec<Effect>) {
         let stopped = RequestError::NotLeader { region: self.descriptor.id, leader: None };
         if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
-            for responder in leader.gathered.into_responders() {
-                effects.push(Effect::Refuse(responder, stopped.clone()));
-            }
-            for responder in leader.reads.into_responders() {
-                effects.push(Effect::RefuseRead(responder, stopped.clone()));
-            }
+            leader.abandon(&stopped, effects);
         }
         for responder in self.confirmed.into_responders() {
             effects.push(Effect::RefuseRead(responder, stopped.clone()));
         }
         if let Some(transfer) = self.transfer {
-            effects.push(Effect::Transferred(transfer.into_responder(), Err(stopped)));
+            transfer.end(Err(stopped.clone()), stopped, effects);
         }
     }
 
@@ -242,6 +259,7 @@ impl Region {
             self.logger, "receive";
             "from" => message.from.id.0, "type" => ?message.raft.get_msg_type(), "term" => message.raft.term,
         );
+        self.note_sender(&message);
         let refusal = message.raft.reject && message.raft.get_msg_type() == MessageType::MsgAppendResponse;
         if let Err(error) = self.node.step(message.raft) {
             warn!(self.logger, "raft refused a message"; "from" => message.from.id.0, "error" => %error);
@@ -272,6 +290,7 @@ impl Region {
             self.after_raft(effects)?;
         }
         self.tick_transfer(effects);
+        self.tick_members(effects)?;
         self.tick_compaction()?;
         self.tick_idle();
         Ok(())
@@ -294,13 +313,19 @@ impl Region {
         }
     }
 
-    fn on_applied(&mut self, apply_state: ApplyState, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+    fn on_applied(
+        &mut self,
+        apply_state: ApplyState,
+        changes: Vec<Change>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RegionError> {
         self.applies.applied(apply_state.applied);
+        self.adopt(changes, effects)?;
         self.node.advance_apply_to(apply_state.applied.0);
         self.forget_bytes(apply_state.truncated)?;
         self.node.mut_store().set_apply_state(apply_state);
         self.grant_reads(effects);
-        Ok(())
+        self.drive_members(effects)
     }
 
     /// Follows raft after everything that may have moved it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use engine::Entry;
 use raft::eraftpb::{EntryType, Message};
+use types::entry::BOUNDARY_CONTEXT;
 use types::{LogIndex, PeerId, ReadyNumber, Term};
 
 /// Most readies of a region that wait for the log engine at a time; beyond it no ready is taken, and raft gathers what
@@ -17,9 +18,12 @@ const MAX_HELD_MESSAGES: usize = 4096;
 ///
 /// Raft refuses to campaign while a membership entry is committed and not applied. A peer whose commit index was lost
 /// would not know, could campaign under a configuration that has passed, and win against the new one (raftstore-rules
-/// §17). Entries that change what the region is, and not only what it holds, belong here.
+/// §17). Entries that change what the region is, and not only what it holds, belong here: splits have a mark for it.
 pub(crate) fn must_record_commit(entry: &Entry) -> bool {
-    matches!(entry.get_entry_type(), EntryType::EntryConfChange | EntryType::EntryConfChangeV2)
+    match entry.get_entry_type() {
+        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => true,
+        EntryType::EntryNormal => entry.context == BOUNDARY_CONTEXT,
+    }
 }
 
 /// What a ready must do before its messages may leave.
@@ -227,13 +231,16 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_passes_a_membership_entry_is_written_once() {
+    fn a_commit_that_passes_a_membership_entry_or_a_split_is_written_once() {
         let mut persists = persists();
+        let split = Entry { index: 10, context: BOUNDARY_CONTEXT.into(), ..Entry::default() };
         persists.note_entries(&[conf_change(7), conf_change(8)]);
         persists.note_entries(&[Entry { index: 8, ..Entry::default() }]);
         assert_eq!(persists.demand(Term(5), PeerId(1), LogIndex(6), false), NOTHING);
         assert_eq!(persists.demand(Term(5), PeerId(1), LogIndex(7), false), BARRIER);
         assert_eq!(persists.demand(Term(5), PeerId(1), LogIndex(9), false), NOTHING);
+        persists.note_entries(&[split]);
+        assert_eq!(persists.demand(Term(5), PeerId(1), LogIndex(10), false), BARRIER);
     }
 
     #[test]

@@ -101,15 +101,17 @@ impl Region {
         Err(RequestError::ServerIsBusy { reason: "too many bytes of this region wait to be committed" })
     }
 
-    /// Makes entries of the gathered commands: one, unless they are larger than an entry may be.
+    /// Makes entries of the gathered commands: one, unless they are larger than an entry may be. While a split is on its
+    /// way they wait for it instead.
     pub(crate) fn propose_gathered(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
         let max_entry_bytes = self.config.max_entry_bytes;
-        let Some(leader) = self.leader_mut() else { return Ok(()) };
-        if leader.gathered.count() == 0 {
+        let Some(leader) = self.leader() else { return Ok(()) };
+        if leader.gathered.count() == 0 || self.parks_writes() {
             return Ok(());
         }
-        for (commands, responders) in std::mem::take(&mut leader.gathered).into_groups(max_entry_bytes) {
-            match self.propose_batch(commands, None)? {
+        let gathered = self.leader_mut().map(|leader| std::mem::take(&mut leader.gathered)).unwrap_or_default();
+        for (commands, responders) in gathered.into_groups(max_entry_bytes) {
+            match self.propose_batch(&[], commands, None)? {
                 Some((term, index)) => self.waiting.push(term, index, responders),
                 None => {
                     for responder in responders {
@@ -122,15 +124,21 @@ impl Region {
         Ok(())
     }
 
+    /// Proposes a command of the store. Gives its index, or `None` when raft does not take it.
+    pub(crate) fn propose_admin(&mut self, context: &[u8], admin: Admin) -> Result<Option<LogIndex>, RegionError> {
+        Ok(self.propose_batch(context, Vec::new(), Some(admin))?.map(|(_, index)| index))
+    }
+
     /// Proposes one entry. Gives its position, or `None` when raft does not take it; then it will never be in the log.
-    pub(crate) fn propose_batch(
+    fn propose_batch(
         &mut self,
+        context: &[u8],
         commands: Vec<Command>,
         admin: Option<Admin>,
     ) -> Result<Option<(Term, LogIndex)>, RegionError> {
         let region_version = self.descriptor.epoch.version;
         let batch = EntryBatch { version: ENTRY_VERSION, region_version, commands, admin };
-        match self.node.propose(Vec::new(), batch.encode_to_vec()) {
+        match self.node.propose(context.to_vec(), batch.encode_to_vec()) {
             Ok(()) => {
                 let raft = &self.node.raft;
                 Ok(Some((Term(raft.term), LogIndex(raft.raft_log.last_index()))))

@@ -24,16 +24,24 @@ fn context(term: Term, number: u64) -> Vec<u8> {
     [term.0.to_be_bytes(), number.to_be_bytes()].concat()
 }
 
+/// A read, and the version of the region that it was asked for: a read that meets a split must not be answered with what
+/// the parent kept.
+#[derive(Debug)]
+struct WaitingRead {
+    responder: ReadResponder,
+    version: u64,
+}
+
 #[derive(Debug)]
 struct Asked {
     context: Vec<u8>,
-    responders: Vec<ReadResponder>,
+    reads: Vec<WaitingRead>,
 }
 
 /// A leader's reads that are not confirmed.
 #[derive(Debug, Default)]
 pub(crate) struct AskedReads {
-    queued: Vec<ReadResponder>,
+    queued: Vec<WaitingRead>,
     asked: VecDeque<Asked>,
     next: u64,
     count: usize,
@@ -46,9 +54,9 @@ impl AskedReads {
     }
 
     /// Adds a read.
-    fn queue(&mut self, responder: ReadResponder) {
+    fn queue(&mut self, read: WaitingRead) {
         self.count += 1;
-        self.queued.push(responder);
+        self.queued.push(read);
     }
 
     /// Makes a question of the queued reads, if there are any and it has room. Gives its context.
@@ -58,28 +66,28 @@ impl AskedReads {
         }
         let context = context(term, self.next);
         self.next += 1;
-        self.asked.push_back(Asked { context: context.clone(), responders: std::mem::take(&mut self.queued) });
+        self.asked.push_back(Asked { context: context.clone(), reads: std::mem::take(&mut self.queued) });
         Some(context)
     }
 
     /// The reads of an answered question.
-    fn answered(&mut self, context: &[u8]) -> Vec<ReadResponder> {
+    fn answered(&mut self, context: &[u8]) -> Vec<WaitingRead> {
         let Some(position) = self.asked.iter().position(|asked| asked.context == context) else { return Vec::new() };
-        let responders = self.asked.remove(position).map(|asked| asked.responders).unwrap_or_default();
-        self.count -= responders.len();
-        responders
+        let reads = self.asked.remove(position).map(|asked| asked.reads).unwrap_or_default();
+        self.count -= reads.len();
+        reads
     }
 
     /// All reads, oldest first.
     pub(crate) fn into_responders(self) -> impl Iterator<Item = ReadResponder> {
-        self.asked.into_iter().flat_map(|asked| asked.responders).chain(self.queued)
+        self.asked.into_iter().flat_map(|asked| asked.reads).chain(self.queued).map(|read| read.responder)
     }
 }
 
 /// Confirmed reads that wait for apply, by index.
 #[derive(Debug, Default)]
 pub(crate) struct ConfirmedReads {
-    reads: VecDeque<(LogIndex, Vec<ReadResponder>)>,
+    reads: VecDeque<(LogIndex, Vec<WaitingRead>)>,
     count: usize,
 }
 
@@ -89,16 +97,16 @@ impl ConfirmedReads {
         self.count
     }
 
-    fn push(&mut self, index: LogIndex, responders: Vec<ReadResponder>) {
-        self.count += responders.len();
-        self.reads.push_back((index, responders));
+    fn push(&mut self, index: LogIndex, reads: Vec<WaitingRead>) {
+        self.count += reads.len();
+        self.reads.push_back((index, reads));
     }
 
     /// The reads that may be served once this index is applied.
-    fn take(&mut self, applied: LogIndex) -> Vec<ReadResponder> {
+    fn take(&mut self, applied: LogIndex) -> Vec<WaitingRead> {
         let mut ready = Vec::new();
         while self.reads.front().is_some_and(|(index, _)| *index <= applied) {
-            ready.extend(self.reads.pop_front().map(|(_, responders)| responders).unwrap_or_default());
+            ready.extend(self.reads.pop_front().map(|(_, reads)| reads).unwrap_or_default());
         }
         self.count -= ready.len();
         ready
@@ -106,7 +114,7 @@ impl ConfirmedReads {
 
     /// All reads, oldest first.
     pub(crate) fn into_responders(self) -> impl Iterator<Item = ReadResponder> {
-        self.reads.into_iter().flat_map(|(_, responders)| responders)
+        self.reads.into_iter().flat_map(|(_, reads)| reads).map(|read| read.responder)
     }
 }
 
@@ -116,7 +124,7 @@ impl Region {
         if let Err(error) = self.check_header(&read.header).and_then(|()| self.check_room()) {
             effects.push(Effect::RefuseRead(read.responder, error));
         } else if let Some(leader) = self.leader_mut() {
-            leader.reads.queue(read.responder);
+            leader.reads.queue(WaitingRead { responder: read.responder, version: read.header.epoch.version });
         }
     }
 
@@ -143,21 +151,25 @@ impl Region {
     pub(crate) fn confirm_reads(&mut self, states: Vec<ReadState>, effects: &mut Vec<Effect>) {
         for state in states {
             let Some(leader) = self.leader_mut() else { return };
-            let responders = leader.reads.answered(&state.request_ctx);
-            if !responders.is_empty() {
-                self.confirmed.push(LogIndex(state.index), responders);
+            let reads = leader.reads.answered(&state.request_ctx);
+            if !reads.is_empty() {
+                self.confirmed.push(LogIndex(state.index), reads);
             }
         }
         self.grant_reads(effects);
     }
 
-    /// Grants the confirmed reads that are applied far enough.
+    /// Grants the confirmed reads that are applied far enough, unless the region's range has changed meanwhile.
     pub(crate) fn grant_reads(&mut self, effects: &mut Vec<Effect>) {
         let applied = self.node.store().apply_state().applied;
         let early = self.config.planted.has(PlantedBug::ReadBeforeApplied);
-        for responder in self.confirmed.take(if early { LogIndex(u64::MAX) } else { applied }) {
-            let grant = ReadGrant { descriptor: self.descriptor.clone(), applied };
-            effects.push(Effect::Grant(responder, grant));
+        for WaitingRead { responder, version } in self.confirmed.take(if early { LogIndex(u64::MAX) } else { applied })
+        {
+            effects.push(if version == self.descriptor.epoch.version {
+                Effect::Grant(responder, ReadGrant { descriptor: self.descriptor.clone(), applied })
+            } else {
+                Effect::RefuseRead(responder, self.epoch_not_match())
+            });
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From raft's readies to effects.
 
 use engine::Entry;
-use raft::eraftpb::Message;
+use raft::eraftpb::{EntryType, Message};
 use slog::debug;
 use types::{LogIndex, PeerId, PlantedBug, ReadyNumber, RequestError, Term};
 
@@ -9,7 +9,13 @@ use crate::cache::entry_bytes;
 use crate::effect::{Apply, Effect, Persist};
 use crate::machine::{Region, RegionError};
 use crate::message::RegionMessage;
+use crate::persists::must_record_commit;
 use crate::storage::from_raft_hard_state;
+
+/// Whether an entry's commit should be known to all at once.
+fn is_split(entry: &Entry) -> bool {
+    entry.get_entry_type() == EntryType::EntryNormal && must_record_commit(entry)
+}
 
 impl Region {
     /// Takes raft's readies until there is nothing left that may leave now.
@@ -123,24 +129,30 @@ impl Region {
                 waiting.push((index, settled.found));
             }
         }
+        let splits = entries.iter().any(is_split);
         effects.push(Effect::Apply(Apply {
             region: self.descriptor.id,
             generation: self.generation,
             entries,
             waiting,
         }));
+        if splits {
+            // Followers would learn of the commit with the next heartbeat, and the children of theirs would begin as late:
+            // until then no quorum could vote for the child of this one. (For changes of members raft does it itself.)
+            self.node.ping();
+        }
     }
 
     fn send(&self, message: Message, effects: &mut Vec<Effect>) {
-        let Some(to) = self.descriptor.peers.iter().find(|peer| peer.id.0 == message.to) else {
-            debug!(self.logger, "message to a peer that is no member dropped"; "to" => message.to);
+        let Some(to) = self.address(PeerId(message.to)) else {
+            debug!(self.logger, "message to an unknown peer dropped"; "to" => message.to);
             return;
         };
         debug!(self.logger, "send"; "to" => message.to, "type" => ?message.get_msg_type(), "term" => message.term);
         effects.push(Effect::Send(RegionMessage {
             region: self.descriptor.id,
             from: self.peer,
-            to: *to,
+            to,
             epoch: self.descriptor.epoch,
             raft: message,
         }));

@@ -1,6 +1,6 @@
 //! Whether a region may serve a request at all.
 
-use types::{KeyRange, RequestError, RequestHeader};
+use types::{CommandKind, KeyRange, RequestError, RequestHeader};
 
 use crate::machine::Region;
 
@@ -18,11 +18,7 @@ impl Region {
         if header.term.is_some_and(|term| term.0.saturating_add(1) < self.standing.term.0) {
             return Err(RequestError::StaleCommand { region });
         }
-        // Equal, not at least: a peer that is behind its client cannot know its range either (raftstore-rules §4).
-        if header.epoch.version != self.descriptor.epoch.version {
-            return Err(RequestError::EpochNotMatch { region, current: vec![(*self.descriptor).clone()] });
-        }
-        Ok(())
+        self.check_epoch(CommandKind::User, header.epoch)
     }
 
     /// Checks that all keys of a request are the region's own.

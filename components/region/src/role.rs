@@ -1,12 +1,16 @@
 //! A peer's role, and what only that role has.
 
+use std::collections::BTreeMap;
+
 use raft::StateRole;
 use slog::{debug, info};
 use types::{Peer, PeerId, RequestError, Term};
 
+use crate::admin::InFlight;
 use crate::compaction::Compaction;
 use crate::effect::{Effect, Role, RoleChange};
 use crate::machine::Region;
+use crate::membership::MembersPlan;
 use crate::proposals::Gathered;
 use crate::reads::AskedReads;
 
@@ -16,6 +20,30 @@ pub(crate) struct Leader {
     pub(crate) gathered: Gathered,
     pub(crate) reads: AskedReads,
     pub(crate) compaction: Option<Compaction>,
+    /// The command in flight that changes the epoch.
+    pub(crate) in_flight: Option<InFlight>,
+    /// The change of members on its way.
+    pub(crate) plan: Option<MembersPlan>,
+    /// Ticks since each member last answered in this leadership.
+    pub(crate) heard: BTreeMap<PeerId, u32>,
+}
+
+impl Leader {
+    /// Gives up what was begun, with this answer to what was not.
+    pub(crate) fn abandon(self, not_leader: &RequestError, effects: &mut Vec<Effect>) {
+        for responder in self.gathered.into_responders() {
+            effects.push(Effect::Refuse(responder, not_leader.clone()));
+        }
+        for responder in self.reads.into_responders() {
+            effects.push(Effect::RefuseRead(responder, not_leader.clone()));
+        }
+        if let Some(in_flight) = self.in_flight {
+            in_flight.abandon(effects);
+        }
+        if let Some(plan) = self.plan {
+            plan.abandon(not_leader.clone(), effects);
+        }
+    }
 }
 
 /// The peer's role with what belongs to it.
@@ -114,13 +142,8 @@ impl Region {
         // What raft confirmed before it stepped down stays confirmed.
         let confirmed = std::mem::take(&mut self.node.raft.read_states);
         self.confirm_reads(confirmed, effects);
-        let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) else { return };
-        let Leader { gathered, reads, .. } = *leader;
-        for responder in gathered.into_responders() {
-            effects.push(Effect::Refuse(responder, self.not_leader()));
-        }
-        for responder in reads.into_responders() {
-            effects.push(Effect::RefuseRead(responder, self.not_leader()));
+        if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
+            leader.abandon(&self.not_leader(), effects);
         }
     }
 

@@ -232,7 +232,7 @@ pub(crate) fn from_raft_hard_state(raft: &RaftHardState) -> HardState {
 
 /// A descriptor's members as raft has them. While some of them change their part, the configuration is joint: the
 /// incoming half are those that will vote, the outgoing half those that voted before.
-fn conf_state(descriptor: &RegionDescriptor) -> ConfState {
+pub(crate) fn conf_state(descriptor: &RegionDescriptor) -> ConfState {
     let with = |roles: &[PeerRole]| -> Vec<u64> {
         descriptor.peers.iter().filter(|peer| roles.contains(&peer.role)).map(|peer| peer.id.0).collect()
     };

@@ -1,10 +1,11 @@
 //! Handing the leadership to another member (raft thesis §3.10).
 
 use raft::StateRole;
+use slog::info;
 use types::{PeerId, PeerRole, RequestError};
 
 use crate::effect::{Effect, Role};
-use crate::input::TransferResponder;
+use crate::input::{MembersResponder, TransferResponder};
 use crate::machine::{Region, RegionError};
 
 /// A target whose log lags further than this is refused: while it catches up the region takes no writes.
@@ -14,15 +15,33 @@ const MAX_TRANSFER_LAG: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct Transfer {
     to: PeerId,
-    responder: TransferResponder,
+    after: AfterTransfer,
     /// Ticks until it counts as failed. Raft itself gives up after one election timeout while it still leads.
     ticks_left: u32,
 }
 
+/// What follows a transfer.
+#[derive(Debug)]
+pub(crate) enum AfterTransfer {
+    /// Whoever asked for it is told how it ended.
+    Answer(TransferResponder),
+    /// Whoever asked for other members is sent to the new leader: this one shall not vote any more.
+    AskSuccessor(MembersResponder),
+    /// Nothing: the leader wanted it by itself.
+    Nothing,
+}
+
 impl Transfer {
-    /// Whom to tell how it ended.
-    pub(crate) fn into_responder(self) -> TransferResponder {
-        self.responder
+    /// Tells how it ended.
+    pub(crate) fn end(self, result: Result<(), RequestError>, successor: RequestError, effects: &mut Vec<Effect>) {
+        match self.after {
+            AfterTransfer::Answer(responder) => effects.push(Effect::Transferred(responder, result)),
+            AfterTransfer::AskSuccessor(responder) => {
+                let error = result.err().unwrap_or(successor);
+                effects.push(Effect::MembersEnded(responder, Err(error)));
+            }
+            AfterTransfer::Nothing => {}
+        }
     }
 }
 
@@ -39,13 +58,30 @@ impl Region {
         } else if let Err(error) = self.check_transfer(to) {
             effects.push(Effect::Transferred(responder, Err(error)));
         } else {
-            // What was gathered was accepted before the transfer; raft drops what is proposed from now on.
-            self.propose_gathered(effects)?;
-            self.node.transfer_leader(to.0);
-            let ticks_left = self.config.election_ticks.saturating_mul(2);
-            self.transfer = Some(Transfer { to, responder, ticks_left });
+            self.begin_transfer(to, AfterTransfer::Answer(responder), effects)?;
         }
         Ok(())
+    }
+
+    /// Begins a transfer. None may be on its way.
+    pub(crate) fn begin_transfer(
+        &mut self,
+        to: PeerId,
+        after: AfterTransfer,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), RegionError> {
+        info!(self.logger, "leadership is handed over"; "to" => to.0);
+        // What was gathered was accepted before the transfer; raft drops what is proposed from now on.
+        self.propose_gathered(effects)?;
+        self.node.transfer_leader(to.0);
+        let ticks_left = self.config.election_ticks.saturating_mul(2);
+        self.transfer = Some(Transfer { to, after, ticks_left });
+        Ok(())
+    }
+
+    /// Whether a member's log is close enough behind the leader's for a transfer.
+    pub(crate) fn may_succeed(&self, member: PeerId) -> bool {
+        self.matched(member).0.saturating_add(MAX_TRANSFER_LAG) >= self.last_index().0
     }
 
     fn check_transfer(&self, to: PeerId) -> Result<(), RequestError> {
@@ -60,7 +96,7 @@ impl Region {
         if self.transfer.is_some() {
             return Err(RequestError::ServerIsBusy { reason: "another leader transfer is on its way" });
         }
-        if self.matched(to).0.saturating_add(MAX_TRANSFER_LAG) < self.last_index().0 {
+        if !self.may_succeed(to) {
             return Err(RequestError::ServerIsBusy { reason: "the target's log is too far behind the leader's" });
         }
         Ok(())
@@ -82,7 +118,8 @@ impl Region {
                 return;
             }
         };
-        effects.push(Effect::Transferred(transfer.responder, result));
+        let leader = self.descriptor.peer(transfer.to).copied();
+        transfer.end(result, RequestError::NotLeader { region: self.descriptor.id, leader }, effects);
     }
 
     /// One tick passed.

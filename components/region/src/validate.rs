@@ -108,14 +108,18 @@ impl Region {
         }
     }
 
-    /// Only members are heard. A peer that lags behind a membership change may so miss the words of a new member; the
-    /// members that it knows bring it forward. A removed peer's campaigns end here, before they could raise a term.
+    /// Members are heard, and whoever speaks for newer members than this peer knows: all the members that it knows may be
+    /// gone, so that only a newcomer can bring it forward or ask for its vote (raft thesis §4.2.1). So is the leader of this
+    /// term, whose last word may be that another shall lead when it is no member any more. A removed peer's campaigns end
+    /// here, before they could raise a term: it speaks for older members.
     fn check_addresses(&self, message: &RegionMessage) -> Verdict {
         let here = message.region == self.descriptor.id && message.to.id == self.peer.id;
         require(here && message.raft.to == self.peer.id.0, DropReason::OtherPeer)?;
         let from = message.from.id;
-        let known = from != self.peer.id && self.descriptor.peer(from).is_some() && message.raft.from == from.0;
-        require(known, DropReason::UnknownSender)
+        require(from != self.peer.id && message.raft.from == from.0, DropReason::UnknownSender)?;
+        let newer = message.epoch.conf_ver > self.descriptor.epoch.conf_ver && is_from_newcomer(message);
+        let leads = self.standing.leader == Some(from) && Term(message.raft.term) == self.standing.term;
+        require(newer || leads || self.descriptor.peer(from).is_some(), DropReason::UnknownSender)
     }
 
     fn check_append(&self, message: &Message) -> Verdict {
@@ -170,6 +174,18 @@ impl Region {
         let from_leader = self.standing.leader == Some(PeerId(message.from));
         require(Term(message.term) == self.standing.term && from_leader, DropReason::SecondLeader)
     }
+}
+
+/// Whether a peer may send this to someone who does not know it: a leader's words, and a candidate's.
+fn is_from_newcomer(message: &RegionMessage) -> bool {
+    matches!(
+        message.raft.get_msg_type(),
+        MessageType::MsgAppend
+            | MessageType::MsgHeartbeat
+            | MessageType::MsgRequestVote
+            | MessageType::MsgRequestPreVote
+            | MessageType::MsgTimeoutNow
+    )
 }
 
 fn check_numbers(message: &Message) -> Verdict {

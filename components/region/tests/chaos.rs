@@ -148,7 +148,7 @@ impl Chaos {
         let done = self.rng.below(writes + 1) as usize;
         self.cluster.crash(id, done);
         if self.rng.one_in(3) {
-            self.cluster.lose_state(id);
+            self.cluster.member(id).lose_state();
         }
     }
 
@@ -201,9 +201,9 @@ impl Chaos {
             self.cluster.tick(leader);
             self.cluster.deliver_until_quiet();
         }
-        let last = self.cluster.member(leader).apply_state.applied;
+        let last = self.cluster.member(leader).apply_state().applied;
         for id in self.ids.clone() {
-            assert_eq!(self.cluster.member(id).apply_state.applied, last, "member {id} did not catch up");
+            assert_eq!(self.cluster.member(id).apply_state().applied, last, "member {id} did not catch up");
         }
     }
 
@@ -235,7 +235,7 @@ impl Chaos {
                 Answer::Written => assert_eq!(times, 1, "{name} was acknowledged"),
                 Answer::Error(RequestError::Undetermined { .. }) => assert!(times <= 1, "{name} was applied twice"),
                 Answer::Error(error) => assert_eq!(times, 0, "{name} was refused: {error}"),
-                Answer::Transferred => {}
+                Answer::Done | Answer::Split(_) => {}
                 Answer::Read { keys, .. } => {
                     let asked_at = self.reads[*name];
                     let acknowledged = answers[..asked_at].iter().filter(|(_, answer)| *answer == Answer::Written);

@@ -10,7 +10,8 @@ use engine::{ApplyState, Durability, HardState, LogBatch, LogOp};
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use region::{DropReason, Effect, Input, Region, RegionConfig, RegionError, RegionMessage, Restored, Role};
 use slog::{Discard, Logger, o};
-use support::cluster::{Answer, Cluster, FIRST, REGION};
+use support::cluster::{Answer, Cluster, REGION};
+use support::member::FIRST;
 use types::{Generation, LogIndex, Peer, PeerId, ReadyNumber, RequestError, StoreId, Term};
 
 fn three() -> Cluster {
@@ -62,7 +63,7 @@ fn completions_of_another_generation_are_dropped() {
     cluster.round(2, vec![Input::Persisted { generation: older, ready: ReadyNumber(ready.0 + 9) }]);
     assert_eq!(cluster.network.len(), sent, "an acknowledgement left before its entry was durable");
     let ahead = ApplyState { applied: LogIndex(99), ..FIRST };
-    cluster.round(2, vec![Input::Applied { generation: older, apply_state: ahead }]);
+    cluster.round(2, vec![Input::Applied { generation: older, apply_state: ahead, changes: Vec::new() }]);
     assert_eq!(status(&cluster, 2).apply_state.applied, LogIndex(6));
 
     cluster.persist(2);
@@ -115,7 +116,7 @@ fn a_lone_voter_does_not_campaign_in_the_round_in_which_its_log_grew() {
 fn a_peer_that_replays_obeys_no_timeout_now() {
     let mut cluster = three();
     cluster.crash(2, 0);
-    cluster.lose_state(2);
+    cluster.member(2).lose_state();
     cluster.member(2).holds_apply = true;
     cluster.start(2, false);
     let beat = from_leader(2, MessageType::MsgHeartbeat, |m| m.commit = 6);
@@ -182,7 +183,7 @@ fn what_was_proposed_before_a_transfer_in_the_same_round_is_kept() {
     let answers = cluster.answers.lock().unwrap().clone();
     let of = |name: &str| answers.iter().find(|(other, _)| other == name).map(|(_, answer)| answer.clone());
     assert_eq!(of("before"), Some(Answer::Written));
-    assert_eq!(of("t"), Some(Answer::Transferred));
+    assert_eq!(of("t"), Some(Answer::Done));
     assert_eq!(of("after"), Some(Answer::Error(RequestError::NotLeader { region: REGION, leader: None })));
 }
 
@@ -285,13 +286,16 @@ fn contradicting_indexes_are_refused_at_the_start() {
 fn a_peer_starts_in_a_joint_configuration() {
     use types::PeerRole::{DemotingVoter, IncomingVoter, Learner, Voter};
     let mut cluster = Cluster::new(RegionConfig::default(), &[1, 2, 3, 4], &[]);
-    for (peer, role) in cluster.descriptor.peers.iter_mut().zip([Voter, IncomingVoter, DemotingVoter, Learner]) {
+    let mut region = (*cluster.member(1).applier.descriptor).clone();
+    for (peer, role) in region.peers.iter_mut().zip([Voter, IncomingVoter, DemotingVoter, Learner]) {
         peer.role = role;
     }
-    for id in 1..=4 {
+    for peer in &region.peers {
+        let id = peer.id.0;
         cluster.crash(id, 0);
-        let peer = cluster.descriptor.peers[id as usize - 1];
-        cluster.member(id).peer = peer;
+        let member = cluster.member(id);
+        (member.peer, member.cut.descriptor) = (*peer, region.clone());
+        member.lose_state();
         cluster.start(id, false);
     }
     // Both halves must agree: 1 and 2, and 1 and 3. Without 3 nobody leads.

@@ -10,6 +10,10 @@
 //! - `propose M KEY… [as peer=P term=T version=V]`: writes of one round; each client is named by its key. `KEY*N` is a
 //!   key of N bytes.
 //! - `read M NAME… [as …]`: linearizable reads of one round.
+//! - `split M KEY=REGION…`: asks M to split its region at keys; the new regions' members are numbered 21, 22 and so on for
+//!   region 2.
+//! - `members M CHANGE…`: asks M for other members: `+4` votes, `~4` learns, `-4` leaves.
+//! - `compare M`: asks M to have the replicas compared.
 //! - `transfer M N`: asks M to hand its leadership to N.
 //! - `deliver`: what is on its way now; `deliver M->N`: only what goes from M to N; `deliver until quiet`: all, with
 //!   everything that it causes.
@@ -28,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use region::{Input, RegionConfig, RegionMessage};
 use support::cluster::Cluster;
-use types::{PeerId, RequestHeader, Term};
+use types::{MemberChange, PeerId, RegionDescriptor, RequestHeader, StoreId, Term};
 
 /// What a script has set up so far.
 struct Script {
@@ -93,6 +97,7 @@ impl Script {
             "max_log_bytes" => self.config.max_log_bytes = value,
             "max_entry_bytes" => self.config.max_entry_bytes = value,
             "max_waiting_requests" => self.config.max_waiting_requests = value as usize,
+            "newcomer_ticks" => self.config.newcomer_ticks = value as u32,
             _ => panic!("unknown setting {key}"),
         }
     }
@@ -109,12 +114,12 @@ impl Script {
             ["tick", id] => cluster.tick(number(id)),
             ["tick", id, times] => (0..number(times)).for_each(|_| cluster.tick(number(id))),
             ["propose", id, ref rest @ ..] => {
-                let (header, keys) = request(cluster, rest);
+                let (header, keys) = request(cluster, number(id), rest);
                 let inputs = keys.iter().map(|word| cluster.proposal(header, &key(word))).collect();
                 cluster.round(number(id), inputs);
             }
             ["read", id, ref rest @ ..] => {
-                let (header, names) = request(cluster, rest);
+                let (header, names) = request(cluster, number(id), rest);
                 let inputs = names.iter().map(|name| cluster.read(header, name)).collect();
                 cluster.round(number(id), inputs);
             }
@@ -122,6 +127,24 @@ impl Script {
                 let input = cluster.transfer(number(to), &format!("transfer to {to}"));
                 cluster.round(number(id), vec![input]);
             }
+            ["split", id, ref cuts @ ..] => {
+                let cut = |word: &str| {
+                    let (key, region) = word.split_once('=').unwrap();
+                    (key.to_owned(), number(region))
+                };
+                let cuts: Vec<(String, u64)> = cuts.iter().map(|word| cut(word)).collect();
+                let cuts: Vec<(&str, u64)> = cuts.iter().map(|(key, region)| (key.as_str(), *region)).collect();
+                let region = cluster.region_of(number(id));
+                let input = cluster.split(&region, &cuts, true, "split");
+                cluster.round(number(id), vec![input]);
+            }
+            ["members", id, ref changes @ ..] => {
+                let region = cluster.region_of(number(id));
+                let changes = changes.iter().map(|word| change(&region, word)).collect();
+                let input = cluster.change_members(&region, changes, "members");
+                cluster.round(number(id), vec![input]);
+            }
+            ["compare", id] => cluster.round(number(id), vec![Input::CheckConsistency]),
             ["deliver", "until", "quiet"] => cluster.deliver_until_quiet(),
             ["deliver"] => {
                 for message in std::mem::take(&mut cluster.network) {
@@ -172,7 +195,7 @@ impl Script {
             }
             ["crash", id] => cluster.crash(number(id), 0),
             ["restart", id] => cluster.start(number(id), true),
-            ["lose", "state", id] => cluster.lose_state(number(id)),
+            ["lose", "state", id] => cluster.member(number(id)).lose_state(),
             ["status", id] => {
                 let status = cluster.member(number(id)).region.as_ref().unwrap().status();
                 cluster.trace.push(format!(
@@ -195,9 +218,22 @@ impl Script {
     }
 }
 
+/// A change as scripts write it: `+4` votes, `~4` learns, `-4` leaves. A newcomer lives on the store of its number.
+fn change(region: &RegionDescriptor, word: &str) -> MemberChange {
+    let (sign, id) = word.split_at(1);
+    let peer = PeerId(number(id));
+    let store = region.peer(peer).map_or(StoreId(peer.0), |peer| peer.store_id);
+    match sign {
+        "+" => MemberChange::vote(peer, store),
+        "~" => MemberChange::learn(peer, store),
+        "-" => MemberChange::remove(peer, store),
+        _ => panic!("unknown change: {word}"),
+    }
+}
+
 /// Splits a request into what its client says of the region, and names.
-fn request<'a>(cluster: &Cluster, words: &[&'a str]) -> (RequestHeader, Vec<&'a str>) {
-    let mut header = cluster.header();
+fn request<'a>(cluster: &Cluster, id: u64, words: &[&'a str]) -> (RequestHeader, Vec<&'a str>) {
+    let mut header = cluster.header_of(id);
     let position = words.iter().position(|word| *word == "as").unwrap_or(words.len());
     for word in words.iter().skip(position + 1) {
         match word.split_once('=') {

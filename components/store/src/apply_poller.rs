@@ -68,10 +68,11 @@ impl ApplyHandler {
         for truncation in truncations {
             self.shared.clean_up.add(truncation);
         }
-        for apply::Applied { region, generation, apply_state, changes: _ } in applied {
+        for apply::Applied { region, generation, apply_state, changes } in applied {
             self.shared.status.applied(region, apply_state.applied, &self.shared.around.logger);
             // A region that is gone needs no completion.
-            let _ = self.shared.raft.force_send(region.0, Input::Applied { generation, apply_state }.into());
+            let input = Input::Applied { generation, apply_state, changes };
+            let _ = self.shared.raft.force_send(region.0, input.into());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use observe::StoreMetrics;
 use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange};
 use runtime::system::{Actor, Handler, Verdict};
 use slog::info;
-use types::{Generation, Instant, RegionId};
+use types::{Generation, Instant, RegionDescriptor, RegionId, RequestError};
 
 use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
@@ -162,6 +162,13 @@ impl RaftHandler {
                 Effect::Transferred(responder, result) => responder.respond(result),
                 Effect::Inspected(inspector, status) => inspector.respond(Some(*status)),
                 Effect::RoleChanged(change) => self.role_changed(&change, campaigning),
+                Effect::SplitEnded(responder, result) => responder.respond(result),
+                Effect::MembersEnded(responder, result) => responder.respond(result),
+                Effect::Split(_) | Effect::MembersChanged(_) | Effect::Hash(..) | Effect::Inconsistent(_) => {
+                    // Nobody can propose on this store what leads here.
+                    let cause = "the log holds a change of the region that this build does not carry out".to_owned();
+                    self.shared.fail(StoreError::Restore { region: self.current, cause });
+                }
             }
         }
         self.effects = effects;
@@ -206,21 +213,30 @@ impl RaftHandler {
 
     /// Answers confirmed reads. The snapshot is taken after every input of the round was stepped: it holds whatever
     /// any of the regions was told to be applied.
-    fn answer_reads(&mut self) {
+    fn answer_reads(&mut self) -> Result<(), StoreError> {
         if self.grants.is_empty() {
-            return;
+            return Ok(());
         }
         let data = self.shared.engines.state.snapshot();
-        for (responder, ReadGrant { descriptor, applied }) in self.grants.drain(..) {
+        // A region's reads come one after the other: one look answers for all of them.
+        let mut last: Option<(Arc<RegionDescriptor>, Result<(), RequestError>)> = None;
+        for (responder, grant) in self.grants.drain(..) {
+            let verdict = match last.take() {
+                Some((descriptor, verdict)) if Arc::ptr_eq(&descriptor, &grant.descriptor) => verdict,
+                _ => grant.recheck(&*data)?,
+            };
+            last = Some((Arc::clone(&grant.descriptor), verdict.clone()));
+            let ReadGrant { descriptor, applied } = grant;
             let data = Arc::clone(&data);
-            responder.respond(Ok(engine::RegionSnapshot { descriptor, applied, data }));
+            responder.respond(verdict.map(|()| engine::RegionSnapshot { descriptor, applied, data }));
         }
+        Ok(())
     }
 
     /// Writes what the round gathered and releases what waited for it, until nothing more is asked for: a lone voter
     /// that wins its election asks twice.
     fn write(&mut self, actors: &mut [Box<RaftActor>]) -> Result<(), StoreError> {
-        self.finish_effects();
+        self.finish_effects()?;
         if self.persists.is_empty() {
             return Ok(());
         }
@@ -235,14 +251,14 @@ impl RaftHandler {
                 self.take(actor, Input::Persisted { generation, ready })?;
                 self.finish(actor)?;
             }
-            self.finish_effects();
+            self.finish_effects()?;
         }
         Ok(())
     }
 
-    fn finish_effects(&mut self) {
+    fn finish_effects(&mut self) -> Result<(), StoreError> {
         self.shared.around.outbox.flush();
-        self.answer_reads();
+        self.answer_reads()
     }
 }
 

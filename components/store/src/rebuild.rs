@@ -80,10 +80,18 @@ impl Rebuild {
             Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, busy())),
             Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, busy())),
             Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(busy()))),
+            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(busy()))),
+            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(busy()))),
             Input::Persisted { generation, ready } => self.persisted(generation, ready),
             // Nobody can be told what the region looks like now: dropping the inspector says so.
-            Input::Inspect(_) | Input::Message(_) | Input::Tick | Input::Applied { .. } | Input::Unreachable { .. } => {
-            }
+            Input::Inspect(_)
+            | Input::Message(_)
+            | Input::Tick
+            | Input::Applied { .. }
+            | Input::Campaign
+            | Input::CheckConsistency
+            | Input::HashComputed { .. }
+            | Input::Unreachable { .. } => {}
         }
     }
 

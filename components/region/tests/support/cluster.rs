@@ -3,56 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use engine::memory::MemDisk;
-use engine::{ApplyState, Durability, Entry, HardState, LogBatch, LogEngine, LogOp};
-use proto::log::{Command, Operation, Put, WriteBatch, command, operation};
-use region::{Apply, Effect, Input, Persist, Proposal, Read, Region, RegionConfig, RegionMessage, Restored, Role};
+use apply::RoundOutcome;
+use engine::{Child, Durability, Entry, LogBatch, LogOp, RegionSnapshot};
+use region::{Effect, Input, Persist, Region, RegionConfig, RegionMessage, Role, Split};
 use slog::{Discard, Logger, o};
 use types::{
-    CommandOutput, Generation, KeyRange, LogIndex, Peer, PeerId, PeerRole, ReadyNumber, RegionDescriptor, RegionEpoch,
-    RegionId, RequestError, RequestHeader, Responder, StoreId, Term,
+    Generation, KeyRange, Peer, PeerId, PeerRole, ReadyNumber, RegionDescriptor, RegionEpoch, RegionId, RequestError,
+    StoreId,
 };
 
 use super::describe;
+use super::member::Member;
 
 pub const REGION: RegionId = RegionId(1);
-pub const FIRST: ApplyState =
-    ApplyState { applied: LogIndex(5), applied_term: Term(5), truncated: LogIndex(5), truncated_term: Term(5) };
 
 /// An answer that a client got.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Written,
     Read { applied: u64, keys: Vec<String> },
-    Transferred,
+    Split(Vec<u64>),
+    Done,
     Error(RequestError),
 }
 
 /// Every answer of every client, in order.
 pub type Answers = Arc<Mutex<Vec<(String, Answer)>>>;
 
-/// One member.
-pub struct Member {
-    pub peer: Peer,
-    pub region: Option<Region>,
-    pub disk: MemDisk,
-    pub log: Arc<dyn LogEngine>,
-    /// Persists that the disk has not done.
-    pub writing: VecDeque<Persist>,
-    /// Entries that are not applied.
-    pub applying: VecDeque<Apply>,
-    pub holds_persist: bool,
-    pub holds_apply: bool,
-    /// The state machine: how far it is, and the keys that were put, in order.
-    pub apply_state: ApplyState,
-    pub applied: Vec<Entry>,
-    pub generation: u64,
-}
-
-/// The members of a region and everything between them.
+/// The members of a region, and of those that it is split into, and everything between them. Members go by their peer ids.
 pub struct Cluster {
     pub config: RegionConfig,
-    pub descriptor: RegionDescriptor,
     pub members: BTreeMap<u64, Member>,
     /// Messages on their way, in the order in which they were sent.
     pub network: VecDeque<RegionMessage>,
@@ -61,10 +41,12 @@ pub struct Cluster {
     pub answers: Answers,
     pub trace: Vec<String>,
     pub tracing: bool,
-    /// Every term's leader, for the check that there is one at most.
-    pub leaders: BTreeMap<u64, u64>,
+    /// The leader of every region's every term, for the check that there is one at most.
+    pub leaders: BTreeMap<(RegionId, u64), u64>,
     /// Every entry that some member applied, for the check that they all agree.
-    pub committed: BTreeMap<u64, Entry>,
+    pub committed: BTreeMap<(RegionId, u64), Entry>,
+    /// Members that found out that they differ from their leader.
+    pub inconsistent: Vec<u64>,
     answers_traced: usize,
 }
 
@@ -89,14 +71,19 @@ impl Cluster {
             tracing: true,
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
+            inconsistent: Vec::new(),
             answers_traced: 0,
-            descriptor,
         };
-        for peer in cluster.descriptor.peers.clone() {
-            cluster.members.insert(peer.id.0, Member::new(peer));
-            cluster.start(peer.id.0, false);
-        }
+        cluster.bear(&descriptor);
         cluster
+    }
+
+    /// All members of a region are born.
+    fn bear(&mut self, descriptor: &RegionDescriptor) {
+        for peer in &descriptor.peers {
+            self.members.insert(peer.id.0, Member::new(*peer, descriptor.clone()));
+            self.start(peer.id.0, false);
+        }
     }
 
     fn say(&mut self, line: impl FnOnce() -> String) {
@@ -112,25 +99,8 @@ impl Cluster {
     /// Starts a member from what its disk and state machine hold.
     pub fn start(&mut self, id: u64, may_have_voted: bool) {
         let config = Arc::new(self.config.clone());
-        let descriptor = self.descriptor.clone();
         let member = self.member(id);
-        member.generation += 1;
-        let stored = member.log.region(REGION).unwrap().unwrap();
-        let mut hard_state = stored.state.unwrap().hard_state;
-        hard_state.commit = hard_state.commit.max(member.apply_state.applied);
-        let last_index = stored.bounds.map_or(member.apply_state.truncated, |(_, last)| last);
-        let log_bytes =
-            member.log.approximate_bytes(REGION, member.apply_state.truncated.next(), last_index.next()).unwrap();
-        let restored = Restored {
-            descriptor,
-            peer: member.peer,
-            apply_state: member.apply_state,
-            hard_state,
-            last_index,
-            log_bytes,
-            generation: Generation(member.generation),
-            may_have_voted,
-        };
+        let restored = member.restored(may_have_voted);
         let logger = Logger::root(Discard, o!());
         member.region = Some(Region::new(config, restored, member.log.clone(), &logger).unwrap());
         self.round(id, Vec::new());
@@ -147,13 +117,6 @@ impl Cluster {
         member.writing.clear();
         member.applying.clear();
         self.trace_answers();
-    }
-
-    /// The state machine falls back to where the region was born.
-    pub fn lose_state(&mut self, id: u64) {
-        let member = self.member(id);
-        member.apply_state = FIRST;
-        member.applied.clear();
     }
 
     /// One round of one member: all inputs, then its end, then whatever its disk and state machine do by themselves.
@@ -214,23 +177,52 @@ impl Cluster {
             }
             Effect::RoleChanged(change) => {
                 if change.role == Role::Leader {
-                    let leader = *self.leaders.entry(change.term.0).or_insert(id);
-                    assert_eq!(leader, id, "term {} has two leaders", change.term);
+                    let leader = *self.leaders.entry((change.region, change.term.0)).or_insert(id);
+                    assert_eq!(leader, id, "region {} has two leaders in term {}", change.region, change.term);
                 }
                 self.say(|| format!("  {id} is {}", describe::role(&change)));
             }
             Effect::Refuse(responder, error) => responder.respond(Err(error)),
             Effect::RefuseRead(responder, error) => responder.respond(Err(error)),
             Effect::Transferred(responder, result) => responder.respond(result),
+            Effect::SplitEnded(responder, result) => responder.respond(result),
+            Effect::MembersEnded(responder, result) => responder.respond(result),
             Effect::Inspected(inspector, status) => inspector.respond(Some(*status)),
             Effect::Grant(responder, grant) => {
-                let member = self.member(id);
-                assert_eq!(grant.applied, member.apply_state.applied);
-                responder.respond(Ok(engine::RegionSnapshot {
-                    descriptor: grant.descriptor,
-                    applied: grant.applied,
-                    data: Arc::new(Keys(member.applied.clone())),
-                }));
+                let data = self.member(id).state.snapshot();
+                let verdict = grant.recheck(&*data).unwrap();
+                let snapshot = RegionSnapshot { descriptor: grant.descriptor, applied: grant.applied, data };
+                responder.respond(verdict.map(|()| snapshot));
+            }
+            Effect::MembersChanged(region) => self.say(|| format!("  {id} has members {}", describe::members(&region))),
+            Effect::Split(split) => self.carry_out_split(id, split),
+            Effect::Hash(generation, task) => {
+                let (index, hash) = (task.index, apply::hash_region(&task).unwrap());
+                self.say(|| format!("  {id} hashes what it has at {index}"));
+                self.run_round(id, vec![Input::HashComputed { generation, index, hash }]);
+            }
+            Effect::Inconsistent(found) => {
+                self.say(|| format!("  {id} differs from its leader at {}", found.index));
+                self.inconsistent.push(id);
+            }
+        }
+    }
+
+    fn carry_out_split(&mut self, id: u64, split: Split) {
+        let kept = split.derived.range.clone();
+        self.say(|| format!("  {id} is split at {}, and keeps {}", split.index, describe::range(&kept)));
+        for Child { descriptor, peer, .. } in split.children {
+            if self.members.contains_key(&peer.id.0) {
+                continue;
+            }
+            self.say(|| {
+                let (region, range) = (descriptor.id, describe::range(&descriptor.range));
+                format!("  {} begins in region {region}, {range}", peer.id)
+            });
+            self.members.insert(peer.id.0, Member::new(peer, descriptor));
+            self.start(peer.id.0, false);
+            if split.campaign {
+                self.round(peer.id.0, vec![Input::Campaign]);
             }
         }
     }
@@ -254,40 +246,30 @@ impl Cluster {
     pub fn apply(&mut self, id: u64) {
         let member = self.members.get_mut(&id).unwrap();
         let Some(apply) = member.applying.pop_front() else { return };
-        let mut waiting = apply.waiting.into_iter().peekable();
-        let mut answered = Vec::new();
-        for entry in apply.entries {
-            let state = &mut member.apply_state;
-            assert_eq!(entry.index, state.applied.0 + 1, "apply got a gap");
-            let agreed = self.committed.entry(entry.index).or_insert_with(|| entry.clone());
+        let region = member.id;
+        let mut expected = member.apply_state().applied;
+        for entry in apply.entries.iter().filter(|_| !member.applier.is_removed()) {
+            expected = expected.next();
+            assert_eq!(entry.index, expected.0, "apply got a gap");
+            let agreed = self.committed.entry((region, entry.index)).or_insert_with(|| entry.clone());
             assert_eq!((agreed.term, &agreed.data), (entry.term, &entry.data), "members disagree on an entry");
-            state.applied = LogIndex(entry.index);
-            state.applied_term = Term(entry.term);
-            if let Some((index, term)) = describe::compaction(&entry) {
-                state.truncated = state.truncated.max(LogIndex(index));
-                state.truncated_term = state.truncated_term.max(Term(term));
-            }
-            if let Some((_, responders)) = waiting.next_if(|(index, _)| index.0 == entry.index) {
-                assert_eq!(responders.len(), describe::commands(&entry).len(), "one responder for each command");
-                answered.extend(responders);
-            }
-            member.applied.push(entry);
+            assert_eq!(agreed.context, entry.context, "members disagree on an entry");
         }
-        assert!(waiting.next().is_none(), "a responder came without its entry");
-        let input = Input::Applied { generation: apply.generation, apply_state: member.apply_state };
-        let applied = member.apply_state.applied;
-        self.say(|| format!("  {id} has applied {applied}"));
-        for responder in answered {
-            responder.respond(Ok(CommandOutput::Written));
+        let RoundOutcome { answers, mut applied, .. } = member.execute(apply);
+        let Some(applied) = applied.pop() else { return };
+        self.say(|| format!("  {id} has applied {}", applied.apply_state.applied));
+        for (responder, result) in answers {
+            responder.respond(result);
         }
         self.trace_answers();
-        self.run_round(id, vec![input]);
+        let apply::Applied { generation, apply_state, changes, .. } = applied;
+        self.run_round(id, vec![Input::Applied { generation, apply_state, changes }]);
     }
 
     /// Delivers the oldest message, or loses it when its receiver is down.
     pub fn deliver(&mut self, message: RegionMessage) {
         let (from, to) = (message.from.id, message.to.id.0);
-        let down = self.member(to).region.is_none();
+        let down = self.members.get(&to).is_none_or(|member| member.region.is_none());
         self.say(|| {
             let note = if down { " (down)" } else { "" };
             format!("{to} <- {from}: {}{note}", describe::message(&message.raft))
@@ -315,7 +297,8 @@ impl Cluster {
     /// Lets a member win an election and tell the others by heartbeat, without a trace.
     pub fn elect(&mut self, id: u64) {
         self.tracing = false;
-        let ids: Vec<u64> = self.members.keys().copied().collect();
+        let region = self.member(id).id;
+        let ids: Vec<u64> = self.members.iter().filter(|(_, member)| member.id == region).map(|(id, _)| *id).collect();
         // The others forget their leader, but do not campaign themselves. The old leader's clock stands still.
         let leads =
             |id: &u64| self.members[id].region.as_ref().is_some_and(|region| region.status().role == Role::Leader);
@@ -337,48 +320,6 @@ impl Cluster {
         self.say(|| format!("  {id} leads in term {}, committed {}", status.term, status.committed));
     }
 
-    pub fn header(&self) -> RequestHeader {
-        RequestHeader { region_id: REGION, peer_id: None, term: None, epoch: self.descriptor.epoch }
-    }
-
-    /// A client's write of one key, named by that key.
-    pub fn proposal(&self, header: RequestHeader, key: &str) -> Input {
-        let put = Put { column_family: 0, key: key.to_owned().into_bytes().into(), value: b"v".to_vec().into() };
-        let operations = vec![Operation { kind: Some(operation::Kind::Put(put)) }];
-        let command = Command { kind: Some(command::Kind::Write(WriteBatch { operations })) };
-        let end = format!("{key}\0");
-        let keys = KeyRange::new(key.to_owned().into_bytes(), end.into_bytes());
-        let (answers, name) = (self.answers.clone(), key.to_owned());
-        let responder = Responder::new(move |result: types::WriteResult| {
-            let answer = result.map_or_else(Answer::Error, |_| Answer::Written);
-            answers.lock().unwrap().push((name, answer));
-        });
-        Input::Propose(Proposal { header, command, keys, responder })
-    }
-
-    /// A client's read, with a name.
-    pub fn read(&self, header: RequestHeader, name: &str) -> Input {
-        let (answers, name) = (self.answers.clone(), name.to_owned());
-        let responder = Responder::new(move |result: Result<engine::RegionSnapshot, RequestError>| {
-            let answer = result.map_or_else(Answer::Error, |snapshot| Answer::Read {
-                applied: snapshot.applied.0,
-                keys: Keys::of(&snapshot),
-            });
-            answers.lock().unwrap().push((name, answer));
-        });
-        Input::Read(Read { header, responder })
-    }
-
-    /// An operator's leader transfer, with a name.
-    pub fn transfer(&self, to: u64, name: &str) -> Input {
-        let (answers, name) = (self.answers.clone(), name.to_owned());
-        let responder = Responder::new(move |result: Result<(), RequestError>| {
-            let answer = result.map_or_else(Answer::Error, |()| Answer::Transferred);
-            answers.lock().unwrap().push((name, answer));
-        });
-        Input::TransferLeader { to: PeerId(to), responder }
-    }
-
     fn trace_answers(&mut self) {
         if !self.tracing {
             return;
@@ -389,55 +330,12 @@ impl Cluster {
             self.say(|| match answer {
                 Answer::Written => format!("  client {}: done", describe::shorten(&name)),
                 Answer::Read { applied, keys } => format!("  client {name}: sees {} at {applied}", keys.join(" ")),
-                Answer::Transferred => format!("  client {name}: done"),
+                Answer::Split(regions) => format!("  client {name}: regions {regions:?}"),
+                Answer::Done => format!("  client {name}: done"),
                 Answer::Error(error) => {
                     format!("  client {}: {}", describe::shorten(&name), describe::error(&error))
                 }
             });
         }
-    }
-}
-
-impl Member {
-    fn new(peer: Peer) -> Self {
-        let disk = MemDisk::default();
-        let log = disk.open_log().unwrap();
-        let hard_state = HardState { term: Term(5), vote: PeerId(0), commit: LogIndex(5) };
-        let op = LogOp::Append { region: REGION, peer: peer.id, entries: Vec::new(), hard_state };
-        log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
-        Self {
-            peer,
-            region: None,
-            disk,
-            log: Arc::new(log),
-            writing: VecDeque::new(),
-            applying: VecDeque::new(),
-            holds_persist: false,
-            holds_apply: false,
-            apply_state: FIRST,
-            applied: Vec::new(),
-            generation: 0,
-        }
-    }
-}
-
-/// What a snapshot of the test's state machine holds: the applied entries.
-struct Keys(Vec<Entry>);
-
-impl Keys {
-    fn of(snapshot: &engine::RegionSnapshot) -> Vec<String> {
-        let bytes = snapshot.data.get(engine::Family::Meta, b"").unwrap().unwrap();
-        String::from_utf8(bytes.to_vec()).unwrap().split_whitespace().map(str::to_owned).collect()
-    }
-}
-
-impl engine::StateRead for Keys {
-    fn get(&self, _: engine::Family, _: &[u8]) -> engine::Result<Option<bytes::Bytes>> {
-        let data = self.0.iter().filter(|entry| !entry.data.is_empty() && describe::compaction(entry).is_none());
-        Ok(Some(data.flat_map(describe::commands).collect::<Vec<_>>().join(" ").into()))
-    }
-
-    fn iter(&self, _: engine::Family, _: engine::IterRange) -> engine::Result<Box<dyn engine::StateIterator + '_>> {
-        unreachable!("tests ask for all keys at once")
     }
 }

@@ -2,15 +2,18 @@
 //!
 //! An entry is `index@term` and its commands; `-` is a new leader's empty entry.
 
-use engine::{Entry, HardState};
+use engine::{Entry, EntryType, HardState};
 use prost::Message as _;
-use proto::log::{EntryBatch, admin, command, operation};
+use proto::log::{ChangeMembers, EntryBatch, admin, command, operation};
 use raft::eraftpb::{Message, MessageType};
 use region::{Role, RoleChange};
-use types::RequestError;
+use types::{KeyRange, MemberChange, MemberChangeKind, PeerRole, RegionDescriptor, RequestError};
 
 /// The commands of an entry: the key of each put, in order.
 pub fn commands(entry: &Entry) -> Vec<String> {
+    if entry.entry_type == EntryType::EntryConfChangeV2 {
+        return Vec::new();
+    }
     let batch = EntryBatch::decode(entry.data.as_ref()).unwrap();
     batch
         .commands
@@ -25,25 +28,70 @@ pub fn commands(entry: &Entry) -> Vec<String> {
         .collect()
 }
 
-/// The log compaction that an entry holds.
-pub fn compaction(entry: &Entry) -> Option<(u64, u64)> {
+/// The command of the store that an entry holds.
+fn admin(entry: &Entry) -> Option<String> {
     let batch = EntryBatch::decode(entry.data.as_ref()).unwrap();
-    match batch.admin?.kind? {
-        admin::Kind::CompactLog(compact) => Some((compact.index, compact.term)),
-        _ => None,
-    }
+    Some(match batch.admin?.kind? {
+        admin::Kind::CompactLog(compact) => format!("compact to {}", compact.index),
+        admin::Kind::Split(split) => {
+            let cuts = split.regions.iter().map(|new| format!("{} for region {}", text(&new.key), new.region_id));
+            format!("split at {}", cuts.collect::<Vec<_>>().join(", "))
+        }
+        admin::Kind::ComputeHash(_) => "compute hash".to_owned(),
+        admin::Kind::VerifyHash(verify) => format!("verify hash of {}", verify.index),
+    })
+}
+
+/// The changes of members that an entry holds, as they are written in scripts.
+pub fn changes(entry: &Entry) -> String {
+    let change = ChangeMembers::decode(entry.context.as_ref()).unwrap();
+    let changes: Vec<String> = change
+        .changes
+        .into_iter()
+        .map(|change| {
+            let MemberChange { kind, peer, .. } = change.try_into().unwrap();
+            let sign = match kind {
+                MemberChangeKind::Vote => '+',
+                MemberChangeKind::Learn => '~',
+                MemberChangeKind::Remove => '-',
+            };
+            format!("{sign}{peer}")
+        })
+        .collect();
+    if changes.is_empty() { "leave joint".to_owned() } else { format!("members {}", changes.join(" ")) }
 }
 
 pub fn entry(entry: &Entry) -> String {
     let position = format!("{}@{}", entry.index, entry.term);
-    if entry.data.is_empty() {
+    if entry.entry_type == EntryType::EntryConfChangeV2 {
+        format!("{position} {}", changes(entry))
+    } else if entry.data.is_empty() {
         format!("{position} -")
-    } else if let Some((index, _)) = compaction(entry) {
-        format!("{position} compact to {index}")
+    } else if let Some(admin) = admin(entry) {
+        format!("{position} {admin}")
     } else {
         let commands: Vec<String> = commands(entry).into_iter().map(|key| shorten(&key)).collect();
         format!("{position} {}", commands.join("+"))
     }
+}
+
+/// Members by their ids; a role that is not "voter" is named.
+pub fn members(region: &RegionDescriptor) -> String {
+    let member = |peer: &types::Peer| match peer.role {
+        PeerRole::Voter => peer.id.to_string(),
+        PeerRole::Learner => format!("{} (learner)", peer.id),
+        PeerRole::IncomingVoter => format!("{} (incoming)", peer.id),
+        PeerRole::DemotingVoter => format!("{} (demoting)", peer.id),
+    };
+    region.peers.iter().map(member).collect::<Vec<_>>().join(", ")
+}
+
+pub fn range(range: &KeyRange) -> String {
+    format!("[{}, {})", text(&range.start), text(&range.end))
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8(key.to_vec()).unwrap()
 }
 
 /// A long key is shown by its beginning.

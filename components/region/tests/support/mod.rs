@@ -3,3 +3,5 @@
 
 pub mod cluster;
 pub mod describe;
+pub mod member;
+pub mod requests;
