@@ -5,6 +5,16 @@ pub(crate) fn seconds() -> Vec<f64> {
     powers_of_two(0.000_016, 21)
 }
 
+/// Durations in seconds of what may take long: 1 ms to 70 min.
+pub(crate) fn long_seconds() -> Vec<f64> {
+    powers_of_two(0.001, 23)
+}
+
+/// Sizes in bytes: 1 KiB to 64 GiB.
+pub(crate) fn bytes() -> Vec<f64> {
+    powers_of_two(1024.0, 27)
+}
+
 /// How many: 1 to 4,096.
 pub(crate) fn counts() -> Vec<f64> {
     powers_of_two(1.0, 13)

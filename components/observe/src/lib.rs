@@ -25,6 +25,6 @@ mod timestamp;
 
 pub use label::{ByLabel, Label};
 pub use logging::{LevelControl, LogConfig, LogError, LogFormat, Logging, discard_logger, parse_level, region_logger};
-pub use metrics::{CoordinatorMetrics, QueueMetrics, ServerMetrics, StoreMetrics, SystemMetrics};
+pub use metrics::{CoordinatorMetrics, QueueMetrics, ServerMetrics, SnapshotMetrics, StoreMetrics, SystemMetrics};
 pub use registry::{Registry, Scope};
 pub use slow::SlowLog;

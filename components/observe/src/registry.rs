@@ -127,6 +127,16 @@ impl Scope {
         self.histograms(name, help, buckets::seconds())
     }
 
+    /// A histogram per value of a label, of durations in seconds that may be long.
+    pub fn long_durations_by<L: Label>(&self, name: &str, help: &str) -> ByLabel<L, Histogram> {
+        self.histograms(name, help, buckets::long_seconds())
+    }
+
+    /// A histogram of sizes in bytes; the name ends in `_bytes`.
+    pub fn byte_sizes(&self, name: &str, help: &str) -> Histogram {
+        self.histogram(name, help, buckets::bytes())
+    }
+
     /// A histogram of numbers of things.
     pub fn sizes(&self, name: &str, help: &str) -> Histogram {
         self.histogram(name, help, buckets::counts())

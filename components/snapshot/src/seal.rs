@@ -1,6 +1,7 @@
 //! The manifest on disk. It is written last, so that a manifest that can be read vouches for all files before it.
 
-use crate::files::Result;
+use crate::files::{Result, SnapshotFiles};
+use crate::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::name::{FileName, Part, SnapshotKey};
 use crate::owned::OwnedFiles;
 
@@ -12,4 +13,15 @@ pub(crate) fn write_manifest(owned: &mut OwnedFiles, key: SnapshotKey, encoded: 
     owned.files.sync(&draft)?;
     owned.files.rename(&draft, &name)?;
     owned.files.sync_names()
+}
+
+/// Reads a manifest back.
+pub(crate) fn read_manifest(
+    files: &dyn SnapshotFiles,
+    key: SnapshotKey,
+) -> Result<std::result::Result<Manifest, ManifestError>> {
+    let name = FileName::new(key, Part::Manifest).to_string();
+    // One byte more than it may have, so that one that is too long is told apart.
+    let bytes = files.read(&name, 0, MAX_MANIFEST_BYTES + 1)?;
+    Ok(Manifest::decode(&bytes))
 }

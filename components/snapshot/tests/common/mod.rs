@@ -2,6 +2,7 @@
 
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use engine::memory::MemDisk;
 use engine::{ApplyState, Family, StateBatch, StateEngine, meta};
 use engine_rocks::{RocksStateEngine, StateEngineConfig};
 use snapshot::{
-    BuildConfig, BuildStep, Builder, BuiltSnapshot, Direction, Directory, MemoryFiles, SharedFiles, SnapshotFiles,
-    SnapshotKey, SnapshotSource,
+    Announced, Answer, BuildConfig, BuildStep, Builder, BuiltSnapshot, Chunk, Direction, Directory, MemoryFiles,
+    ReceiveConfig, ReceiveError, ReceiveStep, Received, Receiver, SendConfig, SendError, SendStep, Sender, SharedFiles,
+    SnapshotFiles, SnapshotKey, SnapshotSource,
 };
 use tempfile::TempDir;
 use types::seed::Rng;
@@ -170,4 +172,111 @@ pub fn both() -> [fn() -> Place; 2] {
 
 pub fn folder(path: &Path) -> Arc<dyn SnapshotFiles> {
     Arc::new(Directory::open(path).unwrap())
+}
+
+pub fn announced() -> Announced {
+    Announced { region: REGION, store: TO.into(), peer: 72.into(), index: INDEX.into(), term: TERM.into() }
+}
+
+/// Many chunks of small files, few of them under way.
+pub fn small_chunks() -> SendConfig {
+    SendConfig { chunk_bytes: 1000, window_bytes: 3000, max_repeats: 16 }
+}
+
+impl Place {
+    pub fn accept(&self, manifest: &Bytes) -> Result<Receiver, ReceiveError> {
+        let (engine, files) = (Arc::clone(&self.engine), Arc::clone(&self.files));
+        Receiver::accept(engine, files, key(Direction::Incoming, 2), &announced(), manifest, ReceiveConfig::default())
+    }
+
+    /// What D10 does between its fences.
+    pub fn install(&self, received: &mut Received) {
+        let mut batch = StateBatch::default();
+        for family in ColumnFamily::ALL {
+            batch.delete_range(family, region().range);
+        }
+        self.engine.write(&batch).unwrap();
+        self.engine.flush().unwrap();
+        self.engine.ingest(&received.ingest_files().unwrap()).unwrap();
+        let mut batch = StateBatch::default();
+        received.put_inline(&mut batch);
+        self.engine.write(&batch).unwrap();
+    }
+}
+
+/// What happens to a chunk on its way.
+pub enum Fate {
+    Arrives,
+    /// Arrives as something else.
+    Becomes(Chunk),
+    /// Never arrives, and the stream is broken.
+    Breaks,
+}
+
+/// How a stream ended.
+#[derive(Debug)]
+pub enum End {
+    Delivered(Received),
+    /// The receiver would not go on.
+    Refused(ReceiveError),
+    /// The sender would not go on.
+    GivenUp(SendError),
+    Broken,
+}
+
+/// One stream from a sender to a receiver. Chunks are under way for as long as the window lets them be.
+pub fn stream(sender: &mut Sender, receiver: &mut Receiver, mut fate: impl FnMut(&Chunk) -> Fate) -> End {
+    sender.connected();
+    if let Err(error) = sender.answer(receiver.wanted()) {
+        return End::GivenUp(error);
+    }
+    let mut under_way = VecDeque::new();
+    loop {
+        match sender.step() {
+            Ok(SendStep::Chunk(chunk)) => match fate(&chunk) {
+                Fate::Arrives => under_way.push_back(chunk),
+                Fate::Becomes(other) => under_way.push_back(other),
+                Fate::Breaks => return End::Broken,
+            },
+            Ok(SendStep::Wait) => {
+                let answer = match under_way.pop_front() {
+                    Some(chunk) => match receiver.take(&chunk) {
+                        Ok(answer) => answer,
+                        Err(error) => return End::Refused(error),
+                    },
+                    None => return look_through(sender, receiver),
+                };
+                if let Some(Err(error)) = answer.map(|answer| sender.answer(answer)) {
+                    return End::GivenUp(error);
+                }
+            }
+            Ok(SendStep::Delivered) => panic!("it is delivered before the receiver says so"),
+            Err(error) => return End::GivenUp(error),
+        }
+    }
+}
+
+fn look_through(sender: &mut Sender, receiver: &mut Receiver) -> End {
+    assert!(receiver.has_all(), "both wait for each other");
+    loop {
+        match receiver.step(2000) {
+            Ok(ReceiveStep::More) => {}
+            Ok(ReceiveStep::Received(received)) => {
+                sender.answer(Answer::Received).unwrap();
+                assert_eq!(sender.step().unwrap(), SendStep::Delivered);
+                return End::Delivered(received);
+            }
+            Err(error) => return End::Refused(error),
+        }
+    }
+}
+
+/// Sends without a fault.
+pub fn deliver(built: BuiltSnapshot, to: &Place) -> Received {
+    let mut receiver = to.accept(built.manifest_bytes()).unwrap();
+    let mut sender = Sender::new(Arc::new(built), small_chunks());
+    match stream(&mut sender, &mut receiver, |_| Fate::Arrives) {
+        End::Delivered(received) => received,
+        other => panic!("{other:?}"),
+    }
 }
