@@ -5,9 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use types::{Instant, StoreId};
 
-use crate::call::{CallId, Reply};
 use crate::chance::Dice;
-use crate::clients::{Clients, Wish};
 use crate::faults::{Fault, Faults};
 use crate::guests::Guests;
 use crate::profile::Profile;
@@ -32,7 +30,7 @@ pub fn scenario(
     let _guard = runtime::clock::simulate();
     let shape = Shape::with_split_keys(settings.stores, split_keys, false, &mut Dice::fork(settings.seed, "shape", 0));
     let faults = Faults::new(Profile::Calm, Dice::fork(settings.seed, "faults", 0));
-    let simulation = Simulation::new(settings.seed, shape, faults, Box::new(Nobody), guests, settings.verbose);
+    let simulation = Simulation::new(settings.seed, shape, faults, None, guests, settings.verbose);
     caught(settings, simulation, |simulation| {
         simulation.found()?;
         scenario(&mut Cluster { simulation })?;
@@ -146,28 +144,5 @@ impl Cluster<'_> {
     fn node(&self, store: StoreId) -> usize {
         assert!((1..=self.simulation.shape.stores as u64).contains(&store.0), "there is no store {store}");
         store.0 as usize - 1
-    }
-}
-
-/// No clients: the guests do what is to be done.
-struct Nobody;
-
-impl Clients for Nobody {
-    fn wake(&mut self, _: Instant, _: &mut Vec<Wish>) {}
-
-    fn answered(&mut self, _: Instant, _: CallId, _: Reply, _: &mut Vec<Wish>) {}
-
-    fn stop(&mut self) {}
-
-    fn are_done(&self) -> bool {
-        true
-    }
-
-    fn operations(&self) -> u64 {
-        0
-    }
-
-    fn finish(&mut self) -> Result<(), String> {
-        Ok(())
     }
 }

@@ -5,28 +5,30 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coordinator::{Change, IdBatch, Reply};
 use parking_lot::Mutex;
 use region::{Inspector, RegionStatus};
-use types::{ColumnFamily, Instant, PeerRole, PlantedBugs, RegionDescriptor, RegionId, RequestHeader};
+use types::{Instant, KeyRange, PeerRole, PlantedBugs, RegionDescriptor, RegionId};
 
-use crate::call::{Call, CallId, RegionCall, RegionReply, Reply as CallReply};
 use crate::chance::Dice;
-use crate::clients::Clients;
+use crate::coordinating::serves;
 use crate::faults::Faults;
 use crate::guests::NoGuests;
 use crate::node::HOME;
 use crate::profile::Profile;
-use crate::shape::Shape;
-use crate::simulation::{FIRST_PROBE, Happening, Simulation, Wrong};
+use crate::shape::{Shape, draw_workload};
+use crate::simulation::{Happening, Simulation, Wrong};
+use crate::workload::Workload;
 
 /// How long every region may take to serve after everything is healed. Generous against what it needs: a pause that
 /// ends, the longest backlog of a link, an election, and a replay.
-const LIVENESS_BOUND: Duration = Duration::from_secs(120);
+pub(crate) const LIVENESS_BOUND: Duration = Duration::from_secs(120);
 
 /// How long the cluster may take to come to rest.
 const REST_BOUND: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether something has come about.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the coordinator may take to serve for the first time.
 const FOUNDING_BOUND: Duration = Duration::from_secs(60);
@@ -83,21 +85,19 @@ pub struct Failure {
     pub trace: String,
 }
 
-/// Makes the clients of a run: the seed's own stream of chance, and the keys at which regions are cut.
-pub type MakeClients = dyn Fn(&Settings, Dice) -> Box<dyn Clients>;
-
-/// Runs a seed with these clients.
+/// Runs a seed.
 ///
 /// # Errors
 /// When something happened that must not, or did not happen that must.
-pub fn run(settings: &Settings, clients: &MakeClients) -> Result<Report, Box<Failure>> {
+pub fn run(settings: &Settings) -> Result<Report, Box<Failure>> {
     let _guard = runtime::clock::simulate();
     let seed = settings.seed;
     let shape = Shape::draw(settings.stores, settings.regions, &mut Dice::fork(seed, "shape", 0));
     let shape = shape.planting(settings.planted);
     let faults = Faults::new(settings.profile, Dice::fork(seed, "faults", 0));
-    let clients = clients(settings, Dice::fork(seed, "clients", 0));
-    let simulation = Simulation::new(seed, shape, faults, clients, Box::new(NoGuests), settings.verbose);
+    let mut dice = Dice::fork(seed, "clients", 0);
+    let workload = Workload::new(draw_workload(&shape, &mut dice), dice.number());
+    let simulation = Simulation::new(seed, shape, faults, Some(workload), Box::new(NoGuests), settings.verbose);
     caught(settings, simulation, |simulation| simulation.run_phases(settings))
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn caught(
                 hash: simulation.recorder.digest(),
                 steps: simulation.steps,
                 simulated: simulation.now.since(Instant::ORIGIN),
-                operations: simulation.clients.operations(),
+                operations: simulation.workload.as_ref().map_or(0, |workload| workload.tally().served()),
             });
         }
         Ok(Err(wrong)) => wrong,
@@ -133,22 +133,15 @@ fn words(payload: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
 }
 
-/// What the probe of a region waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probe {
-    Put,
-    Get,
-    Delete,
-    Done,
-}
-
 impl Simulation {
     fn run_phases(&mut self, settings: &Settings) -> Result<(), Wrong> {
         self.found()?;
+        self.ask_clients(|workload, now, wishes| workload.start(now, wishes));
         self.disturb(settings.steps)?;
         self.heal();
-        self.clients.stop();
-        self.serve_again()?;
+        self.rest_clients()?;
+        self.serve_clients()?;
+        self.read_back()?;
         self.come_to_rest()?;
         self.finish()
     }
@@ -158,10 +151,7 @@ impl Simulation {
         let home = self.home();
         self.plan_start(Duration::ZERO, home);
         self.until(FOUNDING_BOUND, "the coordinator serves", |simulation| {
-            simulation.nodes[home]
-                .running()
-                .and_then(|running| running.coordinator.as_ref())
-                .is_some_and(crate::coordinating::serves)
+            simulation.nodes[home].running().and_then(|running| running.coordinator.as_ref()).is_some_and(serves)
         })?;
         let allocated = Arc::new(Mutex::new(None));
         let (slot, count) = (Arc::clone(&allocated), self.shape.stores as u32);
@@ -179,7 +169,6 @@ impl Simulation {
             let after = self.dice.millis(0, 200);
             self.plan_start(after, at);
         }
-        self.plan(Duration::ZERO, Happening::WakeClients);
         Ok(())
     }
 
@@ -224,8 +213,8 @@ impl Simulation {
         regions.into_values().collect()
     }
 
-    /// Every region must serve a write and a read.
-    pub(crate) fn serve_again(&mut self) -> Result<(), Wrong> {
+    /// Every store that is not lost must start, and every region keep a majority of its voters.
+    pub(crate) fn start_again(&mut self) -> Result<Vec<RegionDescriptor>, Wrong> {
         let all_joined =
             |simulation: &mut Self| simulation.nodes.iter().all(|node| node.loss.is_some() || node.running().is_some());
         self.until(LIVENESS_BOUND, "every store that is not lost has started", all_joined)?;
@@ -233,73 +222,58 @@ impl Simulation {
         if regions.len() != self.shape.regions {
             return Err(format!("{} of {} regions have a majority", regions.len(), self.shape.regions));
         }
-        let mut probes: Vec<(RegionDescriptor, Probe, u64)> =
-            regions.into_iter().map(|region| (region, Probe::Put, 0)).collect();
-        let mut next = FIRST_PROBE;
-        let mut ask_again = self.now;
+        Ok(regions)
+    }
+
+    /// Clients must be able to write to every region, and to read from it.
+    fn serve_clients(&mut self) -> Result<(), Wrong> {
+        let regions = self.start_again()?;
+        let ranges: Vec<KeyRange> = regions.into_iter().map(|region| region.range).collect();
+        self.ask_clients(|workload, now, wishes| workload.probe(now, &ranges, wishes));
         let deadline = self.now + LIVENESS_BOUND;
-        while probes.iter().any(|(_, probe, _)| *probe != Probe::Done) {
-            for (id, reply) in std::mem::take(&mut self.probe_replies) {
-                let asked = probes.iter_mut().find(|(_, _, asked)| *asked == id.0);
-                if let Some((region, probe, asked)) = asked
-                    && let Some(following) = probe.after(region, reply)?
-                {
-                    (*probe, *asked) = (following, 0);
-                }
+        let mut look_at = self.now;
+        loop {
+            self.step()?;
+            if self.now < look_at {
+                continue;
             }
-            if self.now >= ask_again {
-                ask_again = self.now + Duration::from_millis(300);
-                for (region, probe, asked) in &mut probes {
-                    next += 1;
-                    if let Some(call) = self.probe_call(region, *probe) {
-                        *asked = next;
-                        self.send_call(CallId(next), call);
-                    }
-                }
+            look_at = self.now + LOOK_INTERVAL;
+            let silent = self.workload.as_ref().map(|workload| workload.probe_report().silent).unwrap_or_default();
+            if silent.is_empty() {
+                return self.rest_clients();
             }
             if self.now > deadline {
-                let silent = probes.iter().filter(|(_, probe, _)| *probe != Probe::Done);
-                let silent: Vec<_> = silent.map(|(region, probe, _)| format!("{} ({probe:?})", region.id)).collect();
-                return Err(format!(
-                    "regions do not serve within {} simulated seconds after everything was healed: {}",
-                    LIVENESS_BOUND.as_secs(),
-                    silent.join(", ")
-                ));
+                let bound = LIVENESS_BOUND.as_secs();
+                return Err(format!("regions do not serve within {bound} simulated seconds of peace: {silent:?}"));
             }
-            self.step()?;
         }
-        Ok(())
     }
 
-    /// A probe's call to whoever leads the region now.
-    fn probe_call(&self, region: &RegionDescriptor, probe: Probe) -> Option<Call> {
-        let leads = |node: &&crate::node::Node| {
-            node.loss.is_none() && node.running().is_some_and(|running| running.leads(region.id))
-        };
-        let term = |node: &&crate::node::Node| {
-            node.running().and_then(|running| running.stepper.handle().region(region.id)).map(|view| view.term)
-        };
-        let to = self.nodes.iter().filter(leads).max_by_key(term)?.store;
-        let header = RequestHeader { region_id: region.id, epoch: region.epoch, ..RequestHeader::default() };
-        let (family, key) = (ColumnFamily::Lock, probe_key(region));
-        let call = match probe {
-            Probe::Put => RegionCall::Write(apply::build::batch(vec![apply::build::put(family, key, PROBE_VALUE)])),
-            Probe::Get => RegionCall::Get { family, key },
-            Probe::Delete => RegionCall::Write(apply::build::batch(vec![apply::build::delete(family, key)])),
-            Probe::Done => return None,
-        };
-        Some(Call::Region { to, header, call })
+    /// Lets the clients end what they are at.
+    fn rest_clients(&mut self) -> Result<(), Wrong> {
+        self.ask_clients(|workload, _, _| workload.stop());
+        self.wait_for_clients("the clients are done")
     }
 
-    /// Clients have what they waited for, and every member of every region has applied the same.
+    fn wait_for_clients(&mut self, what: &str) -> Result<(), Wrong> {
+        self.until(REST_BOUND, what, |simulation| simulation.workload.as_ref().is_none_or(Workload::is_idle))
+    }
+
+    /// Lets the clients read everything once more: a write that was lost is then missed.
+    fn read_back(&mut self) -> Result<(), Wrong> {
+        self.ask_clients(|workload, now, wishes| workload.read_back(now, wishes));
+        self.wait_for_clients("everything was read once more")?;
+        self.rest_clients()
+    }
+
+    /// Every member of every region has applied the same.
     pub(crate) fn come_to_rest(&mut self) -> Result<(), Wrong> {
-        self.until(REST_BOUND, "the clients are done", |simulation| simulation.clients.are_done())?;
         let mut look_at = self.now;
         self.until(REST_BOUND, "every member has applied everything", |simulation| {
             if simulation.now < look_at {
                 return false;
             }
-            look_at = simulation.now + Duration::from_millis(200);
+            look_at = simulation.now + LOOK_INTERVAL;
             simulation.is_at_rest()
         })
     }
@@ -330,30 +304,6 @@ impl Simulation {
             members.iter().all(|member| {
                 member.last_index == last && member.committed == last && member.apply_state.applied == last
             })
-        })
-    }
-}
-
-const PROBE_VALUE: Bytes = Bytes::from_static(b"here");
-
-/// A key of a region for its probe, in a column family that clients do not use.
-fn probe_key(region: &RegionDescriptor) -> Bytes {
-    let start = &region.range.start;
-    if start.is_empty() { Bytes::from_static(b"!") } else { start.clone() }
-}
-
-impl Probe {
-    /// What comes next after an answer; nothing when it must be asked again.
-    fn after(self, region: &RegionDescriptor, reply: CallReply) -> Result<Option<Self>, Wrong> {
-        let CallReply::Region(Ok(reply)) = reply else { return Ok(None) };
-        Ok(match (self, reply) {
-            (Self::Put, RegionReply::Written(_)) => Some(Self::Get),
-            (Self::Get, RegionReply::Value(Some(value))) if value == PROBE_VALUE => Some(Self::Delete),
-            (Self::Get, RegionReply::Value(value)) => {
-                return Err(format!("region {} answered {value:?} for what was just written to it", region.id));
-            }
-            (Self::Delete, RegionReply::Written(_)) => Some(Self::Done),
-            _ => None,
         })
     }
 }

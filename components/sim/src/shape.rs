@@ -10,6 +10,7 @@ use store::StoreConfig;
 use types::{ClusterId, PeerRole, PlantedBugs, RegionDescriptor};
 
 use crate::chance::Dice;
+use crate::workload::WorkloadConfig;
 
 /// The only cluster of a simulation.
 pub(crate) const CLUSTER: ClusterId = ClusterId(7);
@@ -80,6 +81,18 @@ impl Shape {
 /// Keys that cut the space of simulated keys, `key0000` to `key9999`, into so many parts.
 pub fn split_keys(regions: usize) -> Vec<Bytes> {
     (1..regions).map(|at| Bytes::from(format!("key{:04}", at * 10_000 / regions))).collect()
+}
+
+/// How busy clients are.
+pub(crate) fn draw_workload(shape: &Shape, dice: &mut Dice) -> WorkloadConfig {
+    WorkloadConfig {
+        clients: dice.within(4, 24) as u32,
+        split_keys: shape.split_keys.clone(),
+        registers_per_region: dice.within(2, 8) as u32,
+        rest: if dice.one_in(2) { dice.millis(1, 20) } else { dice.millis(20, 300) },
+        large_values_one_in: if dice.one_in(4) { 16 } else { 256 },
+        ..WorkloadConfig::default()
+    }
 }
 
 fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {

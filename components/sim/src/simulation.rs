@@ -8,11 +8,10 @@ use engine::memory::MemDisk;
 use runtime::clock::Clock;
 use types::{Instant, StoreId};
 
-use crate::call::{Call, CallId};
+use crate::call::{Call, CallId, ClientId, Reply, Wires};
 use crate::cell::{Cell, Outgoing};
 use crate::chance::Dice;
 use crate::check::Watch;
-use crate::clients::{Clients, Wish};
 use crate::clock::Timepiece;
 use crate::faults::{Fault, Undo};
 use crate::guests::{Guests, NoGuests};
@@ -22,6 +21,7 @@ use crate::recorder::Recorder;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
 use crate::wire::{Cargo, Fate, Network, Packet, Place};
+use crate::workload::Workload;
 
 /// Something that will happen to one process of a node.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,7 @@ pub(crate) enum Happening {
     Start(usize),
     Fault,
     Undo(Undo),
-    WakeClients,
+    WakeClient(ClientId),
 }
 
 /// A run that went wrong: what must not be was.
@@ -82,7 +82,8 @@ pub(crate) struct Simulation {
     pub(crate) nodes: Vec<Node>,
     pub(crate) network: Network,
     pub(crate) recorder: Recorder,
-    pub(crate) clients: Box<dyn Clients>,
+    /// Clients; none where guests do what is to be done.
+    pub(crate) workload: Option<Workload>,
     /// What lives in the stores' processes beside the stores.
     pub(crate) guests: Box<dyn Guests>,
     pub(crate) dice: Dice,
@@ -93,8 +94,25 @@ pub(crate) struct Simulation {
     stores_watch: Watch,
     home_watch: Watch,
     seen: Vec<Observation>,
-    wishes: Vec<Wish>,
-    pub(crate) probe_replies: Vec<(CallId, crate::call::Reply)>,
+    wishes: Wishes,
+    pub(crate) probe_replies: Vec<(CallId, Reply)>,
+}
+
+/// What clients want done; done when they have had their say.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    calls: Vec<(CallId, Call)>,
+    wakes: Vec<(ClientId, Instant)>,
+}
+
+impl Wires for Wishes {
+    fn call(&mut self, id: CallId, call: Call) {
+        self.calls.push((id, call));
+    }
+
+    fn wake_at(&mut self, client: ClientId, at: Instant) {
+        self.wakes.push((client, at));
+    }
 }
 
 /// Calls from here on are the simulation's own probes, and not the clients'.
@@ -108,7 +126,7 @@ impl Simulation {
         seed: u64,
         shape: Shape,
         faults: crate::faults::Faults,
-        clients: Box<dyn Clients>,
+        workload: Option<Workload>,
         guests: Box<dyn Guests>,
         aloud: bool,
     ) -> Self {
@@ -142,7 +160,7 @@ impl Simulation {
             network: Network::new(nodes.len() + 1, Dice::fork(seed, "network", 0)),
             nodes,
             recorder,
-            clients,
+            workload,
             guests,
             dice: Dice::fork(seed, "schedule", 0),
             faults,
@@ -151,7 +169,7 @@ impl Simulation {
             stores_watch: Watch::new(checkers()),
             home_watch: Watch::new(checkers()),
             seen: Vec::new(),
-            wishes: Vec::new(),
+            wishes: Wishes::default(),
             probe_replies: Vec::new(),
             shape,
         }
@@ -198,11 +216,8 @@ impl Simulation {
             Happening::Start(node) => self.start(node)?,
             Happening::Fault => self.strike()?,
             Happening::Undo(undo) => self.undo(undo),
-            Happening::WakeClients => {
-                let mut wishes = std::mem::take(&mut self.wishes);
-                self.clients.wake(self.now, &mut wishes);
-                self.fulfil(&mut wishes);
-                self.wishes = wishes;
+            Happening::WakeClient(client) => {
+                self.ask_clients(|workload, now, wishes| workload.on_wake(now, client, wishes));
             }
         }
         self.look()
@@ -215,7 +230,8 @@ impl Simulation {
             let watch = if observation.store == HOME { &mut self.home_watch } else { &mut self.stores_watch };
             watch.observe(&observation).map_err(|violation| violation.to_string())?;
         }
-        Ok(())
+        let violation = self.workload.as_ref().and_then(Workload::violation);
+        violation.map_or(Ok(()), |violation| Err(violation.to_string()))
     }
 
     /// Lets the checkers judge the whole.
@@ -223,7 +239,8 @@ impl Simulation {
         self.look()?;
         self.stores_watch.finish().map_err(|violation| violation.to_string())?;
         self.home_watch.finish().map_err(|violation| violation.to_string())?;
-        self.clients.finish()
+        let workload = self.workload.as_ref().map_or(Ok(()), |workload| workload.check().map(drop));
+        workload.map_err(|violation| violation.to_string())
     }
 
     fn node_due(&mut self, at: usize, life: u64, due: Due, now: Instant) -> Result<(), Wrong> {
@@ -399,14 +416,18 @@ impl Simulation {
         }
     }
 
-    /// Sends what clients wish for, and wakes them when they want it.
-    pub(crate) fn fulfil(&mut self, wishes: &mut Vec<Wish>) {
-        for wish in wishes.drain(..) {
-            match wish {
-                Wish::Call(id, call) => self.send_call(id, call),
-                Wish::WakeAt(at) => self.schedule.plan(at.max(self.now), Happening::WakeClients),
-            }
+    /// Lets the clients do something, sends what they want sent, and wakes them when they want it.
+    pub(crate) fn ask_clients(&mut self, work: impl FnOnce(&mut Workload, Instant, &mut Wishes)) {
+        let Some(workload) = &mut self.workload else { return };
+        let mut wishes = std::mem::take(&mut self.wishes);
+        work(workload, self.now, &mut wishes);
+        for (id, call) in wishes.calls.drain(..) {
+            self.send_call(id, call);
         }
+        for (client, at) in wishes.wakes.drain(..) {
+            self.schedule.plan(at.max(self.now), Happening::WakeClient(client));
+        }
+        self.wishes = wishes;
     }
 
     pub(crate) fn send_call(&mut self, id: CallId, call: Call) {
@@ -419,15 +440,12 @@ impl Simulation {
     }
 
     /// Hands a reply to whoever asked.
-    pub(crate) fn answer_client(&mut self, id: CallId, reply: crate::call::Reply) {
+    pub(crate) fn answer_client(&mut self, id: CallId, reply: Reply) {
         if id.0 >= FIRST_PROBE {
             self.probe_replies.push((id, reply));
-            return;
+        } else {
+            self.ask_clients(|workload, now, wishes| workload.on_reply(now, id, reply, wishes));
         }
-        let mut wishes = std::mem::take(&mut self.wishes);
-        self.clients.answered(self.now, id, reply, &mut wishes);
-        self.fulfil(&mut wishes);
-        self.wishes = wishes;
     }
 
     /// Makes a fault happen when its time has come, and plans the next.

@@ -2,13 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use sim::plain::PlainClients;
 use sim::{Profile, Settings, run};
 
 fn runs(profile: Profile) {
     for seed in 0..4 {
         let settings = Settings { regions: 6, steps: 10_000, ..Settings::new(seed, profile) };
-        if let Err(failure) = run(&settings, &|_, dice| Box::new(PlainClients::new(dice))) {
+        if let Err(failure) = run(&settings) {
             let tail: Vec<&str> = failure.trace.lines().rev().take(40).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
             panic!("{}\nseed {seed} {profile}: {}", tail.join("\n"), failure.what);
