@@ -10,11 +10,11 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # Extra flags for every cargo call, for example CARGO_FLAGS=--locked.
 CARGO_FLAGS ?=
 
-.PHONY: help run test chaos verify fix bench clean setup
+.PHONY: help run test chaos sim sim-soak verify fix bench clean setup
 
 help: ## show this list
 	@echo 'usage: make TARGET [ARGS="…"]'
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 run: ARGS ?= --load 100000
 run: setup ## build and start a playground: three stores, a load of 100,000 keys, a prompt; ARGS replaces the load
@@ -27,6 +27,17 @@ test: setup ## run every test; ARGS goes to cargo test
 chaos: MINUTES ?= 10
 chaos: setup ## disturb clusters of real processes for MINUTES=10; CHAOS_SEED and CHAOS_NETWORK choose what exactly
 	CHAOS_MINUTES=$(MINUTES) cargo test $(CARGO_FLAGS) -p raftyard --test chaos -- --nocapture --test-threads 1 $(ARGS)
+
+sim: SEED ?= 0
+sim: PROFILE ?= everything
+sim: setup ## run one simulated cluster: SEED=0 PROFILE=everything; ARGS goes to raftyard-sim, see ARGS=--help
+	cargo run $(CARGO_FLAGS) -p raftyard-sim -- --seed $(SEED) --profile $(PROFILE) $(ARGS)
+
+sim-soak: MINUTES ?= 10
+sim-soak: JOBS ?= 2
+sim-soak: SEED ?= $(shell date +%s)
+sim-soak: setup ## run simulated clusters under every profile for MINUTES=10, JOBS=2 at a time, from SEED on (now)
+	cargo run $(CARGO_FLAGS) -p raftyard-sim -- --minutes $(MINUTES) --jobs $(JOBS) --seed $(SEED) --profile all $(ARGS)
 
 verify: setup ## check formatting, lints, documentation, layers and dependencies; changes nothing
 	cargo fmt --all --check

@@ -33,6 +33,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("coordinator", 5),
     ("server", 6),
     ("sim", 6),
+    ("raftyard-sim", 7),
     ("raftyard", 7),
 ];
 

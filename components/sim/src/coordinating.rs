@@ -77,10 +77,14 @@ impl WatchedJournal {
     fn ask(&self, command: Option<Command>) -> impl FnOnce(bool) + Send + 'static {
         let (life, region) = (self.life.clone(), self.inner.region());
         let number = life.cell.recorder.number_request();
+        // What a process that is gone would still have asked, nobody hears.
+        let was_asked = life.is_alive();
         life.observe(|| Event::Asked { number, region, command: command.map(Arc::new) });
         move |applied| {
-            let applied = applied && life.is_alive();
-            life.cell.recorder.observe(life.cell.store, Event::Answered { number, applied });
+            if was_asked {
+                let applied = applied && life.is_alive();
+                life.cell.recorder.observe(life.cell.store, Event::Answered { number, applied });
+            }
         }
     }
 }

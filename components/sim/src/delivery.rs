@@ -201,7 +201,7 @@ impl Simulation {
             let (handle, life) = (running.stepper.handle(), &running.life);
             for message in messages {
                 let (name, numbers) = note_of(&message);
-                let kind = Kind { name, numbers: "received: region from-to-reject term log-term index commit entries" };
+                let kind = Kind { name, numbers: "got:region from-to-reject term log-term index commit entries" };
                 life.note(kind, &numbers);
                 life.observe(|| Event::Received { message: Arc::clone(&message), instance });
                 handle.receive(Arc::unwrap_or_clone(message));
