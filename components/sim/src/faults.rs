@@ -20,8 +20,10 @@ pub(crate) enum Fault {
     MoveLeader {
         choice: u64,
     },
-    /// A peer begins anew while its store runs; which one is taken from the number.
+    /// Peers of a store begin anew while it runs: all of them, or the one that the number stands for.
     Rebuild {
+        node: usize,
+        all: bool,
         choice: u64,
     },
     StopInOrder {
@@ -46,9 +48,10 @@ pub(crate) enum Fault {
         outgoing: bool,
         lasts: Duration,
     },
-    /// A region's leader is asked to hand over, and hears nothing of other stores from then on: it goes on leading for a
-    /// while beside its successor, and clients reach both.
-    StrandLeader {
+    /// A store is asked to hand its leaders over, and hears nothing of other stores from then on: it goes on leading for a
+    /// while beside its successors, and clients reach both.
+    StrandLeaders {
+        node: usize,
         choice: u64,
         lasts: Duration,
     },
@@ -92,6 +95,16 @@ pub(crate) enum Fault {
         machine: bool,
     },
     Stall {
+        node: usize,
+        lasts: Duration,
+    },
+    /// The state engine makes a writer wait, and every peer of the store begins anew while apply has much to do.
+    RebuildStalled {
+        node: usize,
+        lasts: Duration,
+    },
+    /// The state engine makes a writer wait, and the store, which falls behind with applying, is to lead everything.
+    LeadStalled {
         node: usize,
         lasts: Duration,
     },
@@ -215,7 +228,7 @@ impl Faults {
         let nth = if dice.one_in(2) { dice.within(1, 4) } else { dice.within(1, 100) };
         match kind {
             FaultKind::MoveLeader => Fault::MoveLeader { choice: dice.number() },
-            FaultKind::Rebuild => Fault::Rebuild { choice: dice.number() },
+            FaultKind::Rebuild => Fault::Rebuild { node, all: dice.one_in(2), choice: dice.number() },
             FaultKind::StopInOrder => Fault::StopInOrder { node },
             FaultKind::Weather => {
                 let mut draw = |most: u64| if dice.one_in(2) { dice.within(1, most) } else { 0 };
@@ -227,7 +240,7 @@ impl Faults {
                 let which = dice.below(3);
                 Fault::CutOff { node, from_all: dice.one_in(2), incoming: which != 0, outgoing: which != 1, lasts }
             }
-            FaultKind::StrandLeader => Fault::StrandLeader { choice: dice.number(), lasts },
+            FaultKind::StrandLeaders => Fault::StrandLeaders { node: store, choice: dice.number(), lasts },
             FaultKind::Split => Fault::Split { side: dice.number(), lasts },
             FaultKind::SlowWire => Fault::SlowWire { from: place, to: other, by: dice.millis(1, 1500), lasts },
             FaultKind::Clog => Fault::Clog { from: place, to: other, lasts },
@@ -239,6 +252,8 @@ impl Faults {
                 Fault::KillInStart { node, point: *dice.pick(&KILL_POINTS), nth: dice.within(1, 12), machine }
             }
             FaultKind::Stall => Fault::Stall { node, lasts },
+            FaultKind::RebuildStalled => Fault::RebuildStalled { node, lasts },
+            FaultKind::LeadStalled => Fault::LeadStalled { node: store, lasts },
             FaultKind::StallWrites => Fault::StallWrites { node, lasts },
             FaultKind::SlowDisk => Fault::SlowDisk { node, slowness: dice.within(2, 100), lasts },
             FaultKind::IoError => {
@@ -260,8 +275,8 @@ impl Faults {
 impl Simulation {
     pub(crate) fn carry_out(&mut self, fault: Fault) -> Result<(), Wrong> {
         match fault {
-            Fault::MoveLeader { choice } => self.move_leader(choice).map(drop)?,
-            Fault::Rebuild { choice } => self.rebuild(choice)?,
+            Fault::MoveLeader { choice } => self.move_leader(choice)?,
+            Fault::Rebuild { node, all, choice } => self.rebuild(node, all, choice)?,
             Fault::StopInOrder { node } => self.stop(node)?,
             Fault::Weather { weather, lasts } => {
                 self.network.weather = weather;
@@ -284,11 +299,10 @@ impl Simulation {
                     }
                 }
             }
-            Fault::StrandLeader { choice, lasts } => {
-                if let Some(node) = self.move_leader(choice)? {
-                    let others = (0..self.shape.stores).filter(|other| *other != node);
-                    others.for_each(|other| self.cut(other, node, lasts));
-                }
+            Fault::StrandLeaders { node, choice, lasts } => {
+                self.hand_over(node, |peers| peers.get(choice as usize % peers.len().max(1)).copied())?;
+                let others = (0..self.shape.stores).filter(|other| *other != node);
+                others.for_each(|other| self.cut(other, node, lasts));
             }
             Fault::Split { side, lasts } => {
                 let places = 0..=self.nodes.len();
@@ -319,6 +333,17 @@ impl Simulation {
                 self.kill_in_call(node, point, nth, machine);
             }
             Fault::Stall { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.stall = lasts),
+            Fault::RebuildStalled { node, lasts } => {
+                self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts);
+                self.plan(lasts / 2, Happening::Inflict(Fault::Rebuild { node, all: true, choice: 0 }));
+            }
+            Fault::LeadStalled { node, lasts } => {
+                let heir = self.nodes[node].store;
+                self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts);
+                for other in (0..self.shape.stores).filter(|other| *other != node) {
+                    self.hand_over(other, |peers| peers.iter().copied().find(|store| *store == heir))?;
+                }
+            }
             Fault::StallWrites { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts),
             Fault::SlowDisk { node, slowness, lasts } => {
                 self.nodes[node].cell.set_pace(|pace| pace.slowness = slowness);
@@ -407,8 +432,7 @@ impl Simulation {
         node.disk.inject(point, nth, DiskFault::Stall(Box::new(hook)));
     }
 
-    /// The index of the node that was asked.
-    fn move_leader(&mut self, choice: u64) -> Result<Option<usize>, Wrong> {
+    fn move_leader(&mut self, choice: u64) -> Result<(), Wrong> {
         let led = |at: usize| {
             let views = self.nodes[at].running().map(|running| running.stepper.handle().regions()).unwrap_or_default();
             let led = views.into_iter().filter(|view| view.role == region::Role::Leader);
@@ -416,32 +440,48 @@ impl Simulation {
         };
         let all: Vec<_> = (0..self.shape.stores).flat_map(led).collect();
         if all.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let (at, view) = &all[(choice % all.len() as u64) as usize];
         let (at, region): (usize, RegionId) = (*at, view.descriptor.id);
         if self.nodes[at].is_paused(self.now) {
-            return Ok(None);
+            return Ok(());
         }
         let peers = &view.descriptor.peers;
         let to: StoreId = peers[(choice >> 32) as usize % peers.len()].store_id;
         self.run(at, true, |running, _| {
             running.stepper.handle().transfer_leader(region, to, Responder::new(|_| {}));
-        })?;
-        Ok(Some(at))
+        })
     }
 
-    fn rebuild(&mut self, choice: u64) -> Result<(), Wrong> {
-        let at = (choice % self.nodes.len() as u64) as usize;
+    /// Asks a store to hand over what it leads, each region to the one of its other voters' stores that is picked.
+    fn hand_over(&mut self, at: usize, pick: impl Fn(&[StoreId]) -> Option<StoreId>) -> Result<(), Wrong> {
+        if self.nodes[at].is_paused(self.now) {
+            return Ok(());
+        }
+        let own = self.nodes[at].store;
+        self.run(at, true, |running, _| {
+            let handle = running.stepper.handle();
+            for view in handle.regions().iter().filter(|view| view.role == region::Role::Leader) {
+                let voters = view.descriptor.peers.iter().filter(|peer| peer.role == types::PeerRole::Voter);
+                let others: Vec<StoreId> = voters.map(|peer| peer.store_id).filter(|store| *store != own).collect();
+                if let Some(heir) = pick(&others) {
+                    handle.transfer_leader(view.descriptor.id, heir, Responder::new(|_| {}));
+                }
+            }
+        })
+    }
+
+    fn rebuild(&mut self, at: usize, all: bool, choice: u64) -> Result<(), Wrong> {
         if self.nodes[at].is_paused(self.now) {
             return Ok(());
         }
         self.run(at, true, |running, _| {
             let handle = running.stepper.handle();
             let regions = handle.regions();
-            if !regions.is_empty() {
-                let region = &regions[(choice >> 32) as usize % regions.len()];
-                handle.rebuild(region.descriptor.id, Responder::new(|_| {}));
+            let chosen = choice as usize % regions.len().max(1);
+            for (_, view) in regions.iter().enumerate().filter(|(place, _)| all || *place == chosen) {
+                handle.rebuild(view.descriptor.id, Responder::new(|_| {}));
             }
         })
     }

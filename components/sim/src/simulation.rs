@@ -67,6 +67,8 @@ pub(crate) enum Happening {
     /// The operator starts a node.
     Start(usize),
     Fault,
+    /// What another fault has led to.
+    Inflict(Fault),
     Undo(Undo),
     WakeClient(ClientId),
 }
@@ -215,6 +217,8 @@ impl Simulation {
             Happening::Arrive(packet) => self.arrive(*packet)?,
             Happening::Start(node) => self.start(node)?,
             Happening::Fault => self.strike()?,
+            Happening::Inflict(fault) if !self.faults.are_over => self.inflict(fault)?,
+            Happening::Inflict(_) => {}
             Happening::Undo(undo) => self.undo(undo),
             Happening::WakeClient(client) => {
                 self.ask_clients(|workload, now, wishes| workload.on_wake(now, client, wishes));

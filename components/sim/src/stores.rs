@@ -231,6 +231,7 @@ impl Simulation {
         let (store, event) = (node.store, Event::RefusedToOpen { error: words.clone(), expected });
         self.recorder.observe(store, event);
         if !expected {
+            self.look()?;
             return Err(format!("store {store} refuses to open: {words}"));
         }
         if damaged {
@@ -250,7 +251,9 @@ impl Simulation {
             self.ended(at);
         } else if let Some(failed) = failed {
             if !failed.is_explained {
-                return Err(format!("store {} failed: {}", node.store, failed.error));
+                let store = node.store;
+                self.look()?;
+                return Err(format!("store {store} failed: {}", failed.error));
             }
             self.kill(at, false);
         }
@@ -309,6 +312,7 @@ impl Simulation {
         let explained =
             failed.as_ref().is_none_or(|failed| failed.is_explained) && (stopped.is_ok() || node.cell.has_faults());
         if !explained {
+            self.look()?;
             return Err(format!("store {store} failed while it stopped: {failed:?} {stopped:?}"));
         }
         if stopped.is_err() || failed.is_some() {
