@@ -258,6 +258,9 @@ pub struct LogStatistics {
 ///
 /// One writer at a time for each region, clean-up apart: a batch of [`LogOp::DeleteTo`] alone may be written while
 /// another thread appends to the same regions. Writers of different regions and all readers may run beside each other.
+///
+/// Whatever an engine holds when it is opened is durable, also what no sync covered before: a restarted store promises
+/// by what it finds, and another crash must not take that away (D1).
 pub trait LogEngine: Send + Sync + 'static {
     /// Writes a batch, whole or not at all.
     ///

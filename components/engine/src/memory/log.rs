@@ -71,6 +71,9 @@ impl LogDisk {
         }
         // A tail that was torn is no damage: no sync covered it, so nobody was promised anything (D15).
         self.torn_bytes = 0;
+        // What is found is made durable, as RocksDB does by its recovery.
+        self.has_durable |= !self.unsynced.is_empty();
+        self.unsynced.clear();
         self.is_open = true;
         self.statistics = LogStatistics::default();
         self.publish(space);

@@ -6,6 +6,7 @@
 //!
 //! **The log engine** keeps, for each write that no sync covered yet, what the write replaced. A crash takes any number
 //! of them back, newest first, each whole. A failed write or sync poisons the engine until the disk is opened again (D15).
+//! What is there when it is opened is durable.
 //!
 //! **The state engine** keeps what the last flush wrote and, in order, everything since. A crash keeps any number of
 //! the batches since, oldest first. Two operations do not wait for a flush (D6):

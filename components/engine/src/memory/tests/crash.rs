@@ -19,6 +19,19 @@ fn the_log_loses_any_suffix_of_what_was_not_synced() {
 }
 
 #[test]
+fn what_an_opened_log_holds_stays() {
+    let (disk, log, _state) = open();
+    disk.inject(FaultPoint::LogSync, 2, Fault::Io);
+    try_append(&log, 6, 9, Durability::Synced).unwrap();
+    try_append(&log, 9, 11, Durability::Synced).unwrap_err();
+    drop(log);
+    let log = disk.open_log().unwrap();
+    assert_eq!(bounds(&log, 1), Some((6, 10)));
+    disk.crash_at(CrashPoint::OLDEST);
+    assert_eq!(bounds(&disk.open_log().unwrap(), 1), Some((6, 10)));
+}
+
+#[test]
 fn whoever_peeks_sees_what_is_on_the_disk_past_every_fault() {
     let (disk, log, state) = open();
     write(&log, vec![append(1, 10, entries(6, 9, 5)), LogOp::PutInstance { store: 9.into(), instance: 99.into() }]);
@@ -160,9 +173,11 @@ fn an_orderly_end_keeps_the_log_and_of_the_state_what_was_flushed() {
     let (log, state) = (disk.open_log().unwrap(), disk.open_state().unwrap());
     assert_eq!(bounds(&log, 1), Some((8, 8)));
     assert_eq!(keys(&state, DATA), "1");
+    write(&log, vec![append(1, 10, entries(9, 11, 5))]);
+    log.write(delete_to(10), Durability::Buffered).unwrap();
     drop(log);
     disk.crash_at(CrashPoint::OLDEST);
-    assert_eq!(bounds(&disk.open_log().unwrap(), 1), Some((6, 8)), "an orderly end is no sync");
+    assert_eq!(bounds(&disk.open_log().unwrap(), 1), Some((8, 10)), "an orderly end is no sync");
 }
 
 #[test]
