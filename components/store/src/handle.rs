@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use engine::{Durability, LogBatch, LogOp, StoreIdent};
+use engine::{Durability, EngineError, LogBatch, LogOp, StoreIdent};
 use observe::metrics::store::ProposalKind;
 use proto::log::Command;
 use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
@@ -225,7 +225,12 @@ impl StoreHandle {
             return Ok(if listens { instance } else { *known });
         }
         let batch = LogBatch { ops: vec![LogOp::PutInstance { store, instance }] };
-        self.shared.engines.log.write(batch, Durability::Synced)?;
+        if let Err(error) = self.shared.engines.log.write(batch, Durability::Synced) {
+            drop(known);
+            // An idle store would not notice by itself that its log engine takes no more writes (D15).
+            self.shared.fail(EngineError::Poisoned { engine: "log", cause: error.to_string() }.into());
+            return Err(error.into());
+        }
         known.insert(store, instance);
         Ok(instance)
     }

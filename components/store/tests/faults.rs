@@ -7,7 +7,7 @@ mod support;
 use engine::memory::{Fault, FaultPoint};
 use store::{StoreConfig, StoreState};
 use support::{Cluster, pairs};
-use types::RequestError;
+use types::{InstanceId, RequestError, StoreId};
 
 /// A fault strikes one store of three: it stops and says why, the others go on, and nothing acknowledged is lost.
 fn one_store_fails(point: FaultPoint, fault: fn() -> Fault, named: &str) {
@@ -52,6 +52,16 @@ fn a_full_disk_stops_the_store_and_no_other() {
 #[test]
 fn a_failing_state_engine_stops_the_store_and_no_other() {
     one_store_fails(FaultPoint::StateWrite, || Fault::Io, "state engine");
+}
+
+#[test]
+fn a_store_that_cannot_remember_another_stops() {
+    let cluster = Cluster::new(1, 1);
+    cluster.nodes[0].disk.inject(FaultPoint::LogSync, 1, Fault::Io);
+    cluster.handle(0).remember_instance(StoreId(9), InstanceId(1)).unwrap_err();
+    assert_eq!(cluster.handle(0).state(), StoreState::Failed);
+    let failures = cluster.failures.lock().unwrap();
+    assert!(matches!(&failures[..], [(_, words)] if words.contains("log engine")), "{failures:?}");
 }
 
 /// Small bounds, so that a few writes reach them.
