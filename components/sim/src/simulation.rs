@@ -11,7 +11,7 @@ use types::{Instant, StoreId};
 use crate::call::{Call, CallId, ClientId, Reply, Wires};
 use crate::cell::{Cell, Outgoing};
 use crate::chance::Dice;
-use crate::check::Watch;
+use crate::check::{self, Watch};
 use crate::clock::Timepiece;
 use crate::faults::{Fault, Undo};
 use crate::guests::{Guests, NoGuests};
@@ -155,7 +155,7 @@ impl Simulation {
             }
         });
         let nodes: Vec<Node> = nodes.collect();
-        let checkers = Vec::new;
+        let checkers = || check::all(&check::Config { store: shape.store.clone() });
         Self {
             now: Instant::ORIGIN,
             schedule: Schedule::default(),
@@ -240,6 +240,8 @@ impl Simulation {
 
     /// Lets the checkers judge the whole.
     pub(crate) fn finish(&mut self) -> Result<(), Wrong> {
+        // What is still in queues and caches counts as of now.
+        (0..self.nodes.len()).try_for_each(|at| self.upkeep(at))?;
         self.look()?;
         self.stores_watch.finish().map_err(|violation| violation.to_string())?;
         self.home_watch.finish().map_err(|violation| violation.to_string())?;

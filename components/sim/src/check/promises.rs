@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{HardState, LogOp};
+use engine::{Durability, HardState, LogOp, RegionLogState};
 use region::{MessageType, RegionMessage};
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
@@ -19,8 +19,19 @@ type Voter = (RegionId, PeerId, InstanceId);
 #[derive(Debug, Default)]
 struct Ballot {
     newest: HardState,
-    /// For whom it voted, by term.
+    /// For whom it voted, by term: what was on disk, and what was said once the disk knew a newer term.
     votes: BTreeMap<Term, PeerId>,
+}
+
+impl Ballot {
+    /// Whether the disk keeps the voter from ever voting for another candidate in a term. A newer term that is durable
+    /// does so as well: a round that goes through several terms writes only the last.
+    fn binds(&mut self, term: Term, candidate: PeerId) -> bool {
+        if term < self.newest.term {
+            return *self.votes.entry(term).or_insert(candidate) == candidate;
+        }
+        term == self.newest.term && self.newest.vote == candidate
+    }
 }
 
 /// Watches what leaves a store against what is durable there.
@@ -37,10 +48,10 @@ impl Promises {
         ensure(NAME, before.term <= state.term && before.commit <= state.commit, || {
             format!("region {region}: the hard state of peer {peer} goes back from {before:?} to {state:?}")
         })?;
-        let kept = before.term < state.term || before.vote == PeerId(0) || before.vote == state.vote;
-        ensure(NAME, kept, || {
+        let voted = ballot.votes.get(&state.term).copied().unwrap_or(state.vote);
+        ensure(NAME, voted == state.vote, || {
             let (term, vote) = (state.term, state.vote);
-            format!("region {region}: peer {peer} voted in term {term} for {}, and now for {vote}", before.vote)
+            format!("region {region}: peer {peer} voted in term {term} for {voted}, and now for {vote}")
         })?;
         ballot.newest = state;
         if state.vote != PeerId(0) {
@@ -49,7 +60,7 @@ impl Promises {
         Ok(())
     }
 
-    fn on_sent(&self, store: StoreId, message: &RegionMessage, ledger: &Ledger) -> Result<(), Violation> {
+    fn on_sent(&mut self, store: StoreId, message: &RegionMessage, ledger: &Ledger) -> Result<(), Violation> {
         let (region, peer, raft) = (message.region, message.from.id, &message.raft);
         let (kind, term) = (raft.get_msg_type(), Term(raft.term));
         let promise = |holds: bool, what: &str| {
@@ -68,19 +79,19 @@ impl Promises {
             return Ok(());
         }
         promise(term <= log.hard_state().term, "and its disk knows only an older term")?;
-        let voted_for = |candidate: PeerId| {
-            let voter = (region, peer, ledger.store(store).map(|store| store.instance()).unwrap_or_default());
-            self.ballots.get(&voter).and_then(|ballot| ballot.votes.get(&term)) == Some(&candidate)
-        };
+        let instance = ledger.store(store).map(|store| store.instance()).unwrap_or_default();
+        let ballot = self.ballots.entry((region, peer, instance)).or_default();
         match kind {
             MessageType::MsgRequestVoteResponse if !raft.reject => {
-                promise(voted_for(message.to.id), "and its disk does not know that vote")
+                promise(ballot.binds(term, message.to.id), "and its disk does not know that vote")
             }
             MessageType::MsgRequestVote
             | MessageType::MsgAppend
             | MessageType::MsgHeartbeat
             | MessageType::MsgSnapshot
-            | MessageType::MsgTimeoutNow => promise(voted_for(peer), "and its disk does not know its vote for itself"),
+            | MessageType::MsgTimeoutNow => {
+                promise(ballot.binds(term, peer), "and its disk does not know its vote for itself")
+            }
             MessageType::MsgAppendResponse if !raft.reject => {
                 let index = LogIndex(raft.index);
                 let holds = acknowledges(log, ledger.region(region), peer, index, term);
@@ -115,12 +126,17 @@ impl Checker for Promises {
 
     fn observe(&mut self, observation: &Observation, ledger: &Ledger) -> Result<(), Violation> {
         let store = observation.store;
+        let instance = || ledger.store(store).map(|store| store.instance()).unwrap_or_default();
         match &observation.event {
-            Event::LogWritten { batch, .. } => batch.ops.iter().try_for_each(|op| {
-                let LogOp::Append { region, peer, .. } = op else { return Ok(()) };
-                let instance = ledger.store(store).map(|store| store.instance()).unwrap_or_default();
-                let durable = ledger.log(store, *region).filter(|log| log.peer() == Some(*peer));
-                durable.map_or(Ok(()), |log| self.on_hard_state((*region, *peer, instance), log.hard_state()))
+            // A batch may hold several of one region, written together: each of them was on disk.
+            Event::LogWritten { batch, durability: Durability::Synced } => batch.ops.iter().try_for_each(|op| {
+                let LogOp::Append { region, peer, hard_state, .. } = op else { return Ok(()) };
+                self.on_hard_state((*region, *peer, instance()), *hard_state)
+            }),
+            // A write that failed may be found after all.
+            Event::Opened { content } => content.logs.iter().try_for_each(|(log, _)| {
+                let Some(RegionLogState { peer, hard_state }) = log.state else { return Ok(()) };
+                self.on_hard_state((log.region, peer, instance()), hard_state)
             }),
             Event::Sent { message } => self.on_sent(store, message, ledger),
             _ => Ok(()),
@@ -130,7 +146,8 @@ impl Checker for Promises {
 
 #[cfg(test)]
 mod tests {
-    use engine::Durability;
+    #![allow(clippy::unwrap_used)]
+
     use engine::memory::CrashPoint;
 
     use super::*;
@@ -182,6 +199,40 @@ mod tests {
         let mut refusal = answer(MessageType::MsgRequestVoteResponse, 7, 0);
         refusal.raft.reject = true;
         script.sent(refusal).fine();
+    }
+
+    #[test]
+    fn votes_of_two_terms_may_be_written_together() {
+        let mut script = Script::with(vec![Box::new(Promises::default())]).led();
+        let ops = vec![append(LOW, 2, vec![], hard_state(7, 101, 5)), append(LOW, 2, vec![], hard_state(8, 103, 5))];
+        script.write_log(2, ops, Durability::Synced).fine();
+        script.sent(answer(MessageType::MsgRequestVoteResponse, 7, 0)).fine();
+        script.sent(answer(MessageType::MsgRequestVoteResponse, 8, 0)).violates(NAME, "does not know that vote");
+    }
+
+    #[test]
+    fn a_newer_term_on_disk_binds_a_voter_to_what_it_says_of_an_older() {
+        let mut script = Script::with(vec![Box::new(Promises::default())]).led();
+        script.append(2, vec![], hard_state(9, 0, 5)).fine();
+        script.sent(answer(MessageType::MsgRequestVoteResponse, 8, 0)).fine();
+        script.sent(answer(MessageType::MsgRequestVoteResponse, 8, 0)).fine();
+        let mut other = answer(MessageType::MsgRequestVoteResponse, 8, 0);
+        other.to = peer(LOW, 3);
+        script.sent(other).violates(NAME, "does not know that vote");
+    }
+
+    #[test]
+    fn a_vote_that_is_found_again_counts() {
+        let mut script = Script::with(vec![Box::new(Promises::default())]).led();
+        let batch = engine::LogBatch { ops: vec![append(LOW, 2, vec![], hard_state(7, 101, 5))] };
+        script.see(2, Event::LogWriteFailed { batch: batch.into() }).fine();
+        script
+            .open_on(2, |content| {
+                content.logs[0].0.state.as_mut().unwrap().hard_state = hard_state(7, 101, 5);
+            })
+            .fine();
+        script.sent(answer(MessageType::MsgRequestVoteResponse, 7, 0)).fine();
+        script.append(2, vec![], hard_state(7, 103, 5)).violates(NAME, "voted in term 7");
     }
 
     #[test]

@@ -26,13 +26,22 @@ type Write = (RegionId, u64);
 struct Count {
     asked: usize,
     answered: usize,
-    applied: usize,
-    entries: Vec<LogIndex>,
+    committed: usize,
+    /// Its entries that no answer speaks of yet.
+    unclaimed: Vec<LogIndex>,
 }
 
 impl Count {
     fn is_settled(&self) -> bool {
-        self.answered == self.asked && self.entries.len() == self.asked
+        self.answered == self.asked && self.committed == self.asked
+    }
+
+    /// Takes the newest entry up to an index for an answer. A store that has applied less can only mean an older one,
+    /// so the newest is the one to take.
+    fn claim(&mut self, applied: LogIndex) -> bool {
+        let fitting = self.unclaimed.iter().enumerate().filter(|(_, index)| **index <= applied);
+        let newest = fitting.max_by_key(|(_, index)| **index).map(|(at, _)| at);
+        newest.map(|at| self.unclaimed.swap_remove(at)).is_some()
     }
 }
 
@@ -55,11 +64,9 @@ impl Proposals {
         let Some(count) = self.writes.get_mut(&write) else { return Ok(()) };
         count.answered += 1;
         if applied {
-            count.applied += 1;
             let region = write.0;
             let here = ledger.state(store, region).map(|state| state.apply_state.applied).unwrap_or_default();
-            let executed = count.entries.iter().filter(|index| **index <= here).count();
-            ensure(NAME, count.applied <= executed, || {
+            ensure(NAME, count.claim(here), || {
                 format!(
                     "region {region}: store {store} answers request {number} as applied, and has applied no entry with it up to {here}"
                 )
@@ -73,7 +80,7 @@ impl Proposals {
 
     fn on_committed(&mut self, command: &CommittedCommand) -> Result<(), Violation> {
         let write = (command.region, command.hash);
-        let Some(count) = self.writes.get_mut(&write).filter(|count| count.entries.len() < count.asked) else {
+        let Some(count) = self.writes.get_mut(&write).filter(|count| count.committed < count.asked) else {
             return ensure(NAME, false, || {
                 format!(
                     "region {}: entry {} holds a command more often than it was asked for",
@@ -81,7 +88,8 @@ impl Proposals {
                 )
             });
         };
-        count.entries.push(command.index);
+        count.committed += 1;
+        count.unclaimed.push(command.index);
         if count.is_settled() {
             self.writes.remove(&write);
         }
@@ -163,6 +171,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_of_a_store_that_lags_means_an_older_entry() {
+        let mut script = script();
+        script.asked(2, 2, Some(put("a", "1"))).fine();
+        for store in [1, 2] {
+            script.append(store, vec![entry(8, 6, put("a", "1"))], hard_state(6, 101, 5)).fine();
+        }
+        script.apply(2, apply_state(8, 6), &[("a", "1")]).fine();
+        script.answered(2, 2, true).fine();
+        script.apply(1, apply_state(7, 6), &[("a", "1")]).fine();
+        script.answered(1, 1, true).fine();
+    }
+
+    #[test]
     fn a_request_is_answered_once_by_whom_it_was_asked() {
         let mut script = Script::new();
         script.asked(1, 1, None).fine();
@@ -195,7 +216,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_what_is_settled() {
         let mut proposals = Proposals::default();
-        proposals.writes.insert((LOW, 1), Count { asked: 1, answered: 1, applied: 0, entries: Vec::new() });
+        proposals.writes.insert((LOW, 1), Count { asked: 1, answered: 1, ..Count::default() });
         proposals.on_committed(&CommittedCommand { region: LOW, index: LogIndex(7), hash: 1 }).fine();
         assert!(proposals.writes.is_empty());
     }

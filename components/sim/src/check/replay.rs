@@ -73,7 +73,11 @@ impl Checker for Replayed {
         for (region, truth) in ledger.regions() {
             for peer in &truth.replay().descriptor.peers {
                 let (store, frontier) = (peer.store_id, truth.frontier());
-                let Some(state) = ledger.state(store, region) else { continue };
+                let Some(account) = ledger.store(store).filter(|account| account.is_open) else { continue };
+                let Some(state) = account.state.regions().get(&region) else { continue };
+                if !truth.counts_on(peer.id, account.instance()) {
+                    continue;
+                }
                 let applied = state.apply_state.applied;
                 ensure(NAME, applied == frontier, || {
                     format!(

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use store::StoreConfig;
-use types::StoreId;
+use types::{Peer, RegionId, StoreId};
 
 use crate::check::{Checker, Violation, ensure};
-use crate::ledger::{Ledger, LogAccount};
+use crate::ledger::{Ledger, LogAccount, StateAccount};
 use crate::observation::{Event, Observation};
 
 const NAME: &str = "resources";
@@ -85,7 +85,16 @@ impl Checker for Resources {
                 format!("store {store} still has {} bytes of entries in caches for {bound}", load.cached_bytes)
             })?;
             let longest = LOGS_AT_REST * self.config.region.compact_entries;
-            for (region, state) in regions {
+            // As long as a member is away the log is kept for it.
+            let is_here = |region: RegionId, peer: &Peer| {
+                let (account, truth) = (ledger.store(peer.store_id), ledger.region(region));
+                account
+                    .zip(truth)
+                    .is_some_and(|(account, truth)| account.is_open && truth.counts_on(peer.id, account.instance()))
+            };
+            let is_complete =
+                |region, state: &StateAccount| state.descriptor.peers.iter().all(|peer| is_here(region, peer));
+            for (region, state) in regions.iter().filter(|(region, state)| is_complete(**region, state)) {
                 let last = account.region_log(*region).map(LogAccount::last_index).unwrap_or_default();
                 let entries = last.0.saturating_sub(state.apply_state.truncated.0);
                 ensure(NAME, entries <= longest, || {

@@ -16,8 +16,9 @@ const NAME: &str = "restart";
 #[derive(Debug, Default)]
 struct Life {
     ticks: u32,
-    /// Regions to which nothing had happened: they cannot have forgotten a leader.
-    fresh: BTreeSet<RegionId>,
+    /// Regions to which something had happened before: they may have forgotten a leader. Those to which nothing had, and
+    /// those that are born in this life, have not.
+    bound: BTreeSet<RegionId>,
 }
 
 /// Watches votes and campaigns behind each opening.
@@ -40,8 +41,9 @@ impl Restart {
             let state = account.state.regions().get(region);
             log.is_some() && state.is_some_and(|state| state.apply_state.applied.0 == INITIAL_LOG_INDEX)
         };
-        let fresh = account.state.regions().keys().copied().filter(is_fresh).collect();
-        self.lives.insert(store, Life { ticks: 0, fresh });
+        let regions = account.log.durable().regions.keys().chain(account.state.regions().keys());
+        let bound = regions.copied().filter(|region| !is_fresh(region)).collect();
+        self.lives.insert(store, Life { ticks: 0, bound });
     }
 
     fn on_sent(&self, store: StoreId, message: &RegionMessage) -> Result<(), Violation> {
@@ -53,7 +55,7 @@ impl Restart {
         };
         let Some(life) = self.lives.get(&store).filter(|_| takes_part) else { return Ok(()) };
         let region = message.region;
-        ensure(NAME, life.ticks >= self.election_ticks || life.fresh.contains(&region), || {
+        ensure(NAME, life.ticks >= self.election_ticks || !life.bound.contains(&region), || {
             format!("region {region}: store {store} sent {kind:?} only {} ticks after it was opened", life.ticks)
         })
     }

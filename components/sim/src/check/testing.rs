@@ -141,10 +141,15 @@ impl Script {
 
     /// The same under these.
     pub fn with(checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self::of(3, checkers)
+    }
+
+    /// So many of the three stores, the others being still to come.
+    pub fn of(stores: u64, checkers: Vec<Box<dyn Checker>>) -> Self {
         let watch = Watch::new(checkers);
         let mut script =
             Self { watch, disks: BTreeMap::new(), open: BTreeMap::new(), rounds: BTreeMap::new(), instances: 0 };
-        for store in 1..=3 {
+        for store in 1..=stores {
             script.bootstrap(store);
         }
         script

@@ -216,8 +216,6 @@ impl LogContent {
 pub struct LogLedger {
     durable: LogContent,
     buffered: VecDeque<Arc<LogBatch>>,
-    /// Whether the disk was put back since the last write, so that what it holds is durable.
-    settles: bool,
 }
 
 impl LogLedger {
@@ -251,12 +249,8 @@ impl LogLedger {
         self.durable.apply(batch, origin)
     }
 
-    /// Notes that the disk was put back: what is found on it next stays there.
-    pub fn put_back(&mut self) {
-        self.settles = true;
-    }
-
-    /// Compares with what was found on the disk: everything that was synced, and of the rest the oldest writes.
+    /// Compares with what was found on the disk: everything that was synced, and of the rest the oldest writes. What is
+    /// found is durable.
     ///
     /// # Errors
     /// When something is missing that was synced, or is there that was not written.
@@ -281,11 +275,8 @@ impl LogLedger {
                 "what is on the disk was never written: without the {waiting} buffered writes, {oldest}; with them, {newest}"
             ));
         }
-        self.buffered.truncate(kept);
-        if std::mem::take(&mut self.settles) {
-            self.durable = content;
-            self.buffered.clear();
-        }
+        self.durable = content;
+        self.buffered.clear();
         Ok(())
     }
 }

@@ -139,15 +139,7 @@ impl Ledger {
                 Ok(())
             }
             Event::Opened { content } => self.opened(store, content),
-            Event::Crashed { disk } => {
-                let store = self.store_mut(store);
-                store.is_open = false;
-                if disk.is_some() {
-                    store.log.put_back();
-                }
-                Ok(())
-            }
-            Event::RefusedToOpen { .. } | Event::Stopped | Event::Failed { .. } => {
+            Event::Crashed { .. } | Event::RefusedToOpen { .. } | Event::Stopped | Event::Failed { .. } => {
                 self.store_mut(store).is_open = false;
                 Ok(())
             }
@@ -207,12 +199,18 @@ impl Ledger {
     }
 
     fn opened(&mut self, store: StoreId, found: &DiskContent) -> Result<(), String> {
-        let regions = &self.regions;
+        let regions = &mut self.regions;
         let account = self.stores.entry(store).or_default();
         let origin = |region, index| regions.get(&region).map_or(Some(0), |truth: &RegionTruth| truth.chain_at(index));
         account.log.open(found, &origin)?;
         account.state.open(found)?;
         account.is_open = true;
+        let instance = account.instance();
+        for (region, log) in &account.log.durable().regions {
+            let (Some(peer), Some(truth)) = (log.peer(), regions.get_mut(region)) else { continue };
+            let first = log.bounds().map_or(log.last_index().next(), |(first, _)| first);
+            truth.see(peer, instance, log, first).map_err(|cause| format!("region {region}: {cause}"))?;
+        }
         self.forget_settled();
         Ok(())
     }
@@ -220,9 +218,12 @@ impl Ledger {
     /// Forgets of each region what no replica can fall back to any more.
     fn forget_settled(&mut self) {
         for (region, truth) in &mut self.regions {
-            let durable = truth.replay().descriptor.peers.iter().map(|peer| {
-                let account = self.stores.get(&peer.store_id)?.state.durable().get(region)?;
-                Some(account.apply_state.applied)
+            let durable = truth.replay().descriptor.peers.iter().filter_map(|peer| {
+                let Some(account) = self.stores.get(&peer.store_id) else { return Some(None) };
+                // What a disk says that took another's place is compared as far as it is known, and holds nobody up.
+                let counts = truth.counts_on(peer.id, account.instance());
+                let durable = account.state.durable().get(region);
+                counts.then(|| durable.map(|state| state.apply_state.applied))
             });
             // A member that has nothing of the region yet may still begin at its origin.
             if let Some(Some(oldest)) = durable.min() {

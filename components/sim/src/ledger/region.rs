@@ -218,6 +218,11 @@ impl RegionTruth {
         1 << bit
     }
 
+    /// Whether a peer counts on this life of its disk: on the one that it was born on, or on none that is known yet.
+    pub fn counts_on(&self, peer: PeerId, instance: InstanceId) -> bool {
+        self.bits.get(&peer).is_none_or(|(_, born)| *born == instance)
+    }
+
     /// Takes the bit of the peer with the smallest id, which was removed the longest ago.
     fn free_bit(&mut self) -> u32 {
         let (_, (bit, _)) = self.bits.pop_first().expect("all bits are taken");

@@ -216,11 +216,21 @@ fn what_every_replica_has_flushed_is_forgotten() {
 
 #[test]
 fn a_member_that_never_came_may_begin_at_the_origin() {
-    let mut script = script();
-    script.wipe(3);
+    let mut script = Script::of(2, Vec::new()).led();
+    script.apply(2, apply_state(6, 6), &[]).fine();
     for store in [1, 2] {
-        script.apply(store, apply_state(7, 6), &[("a", "1")]).err();
         script.flush(store).fine();
     }
     assert_eq!(script.watch().ledger().region(LOW).unwrap().oldest(), LogIndex(5));
+}
+
+#[test]
+fn a_disk_that_took_anothers_place_holds_nobody_up() {
+    let mut script = script();
+    script.apply(2, apply_state(7, 6), &[("a", "1")]).fine();
+    script.wipe(3);
+    for store in [1, 2] {
+        script.flush(store).fine();
+    }
+    assert_eq!(script.watch().ledger().region(LOW).unwrap().oldest(), LogIndex(7));
 }
