@@ -14,6 +14,8 @@ pub(crate) struct Summary {
     pub(crate) failures: u64,
     steps: u64,
     operations: u64,
+    /// Registers of which nobody knows whether they were legal.
+    undecided: u64,
     simulated: Duration,
     /// How long it took.
     pub(crate) real: Duration,
@@ -27,6 +29,7 @@ impl Summary {
         self.passed += 1;
         self.steps += report.steps;
         self.operations += report.operations;
+        self.undecided += report.undecided_registers;
         self.simulated += report.simulated;
         self.last_hash = report.hash;
     }
@@ -49,6 +52,9 @@ impl fmt::Display for Summary {
             self.operations as f64 / real,
             self.steps as f64 / real,
         )?;
+        if self.undecided > 0 {
+            write!(f, "; {} registers UNDECIDED", self.undecided)?;
+        }
         if self.passed == 1 && self.failures == 0 { write!(f, "; trace {:016x}", self.last_hash) } else { Ok(()) }
     }
 }

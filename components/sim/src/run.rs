@@ -70,6 +70,8 @@ pub struct Report {
     pub simulated: Duration,
     /// How many operations of clients were answered.
     pub operations: u64,
+    /// Of how many registers nobody knows whether they were legal, since the search for an order met its bound.
+    pub undecided_registers: u64,
 }
 
 /// A run went wrong.
@@ -116,6 +118,7 @@ pub(crate) fn caught(
                 steps: simulation.steps,
                 simulated: simulation.now.since(Instant::ORIGIN),
                 operations: simulation.workload.as_ref().map_or(0, |workload| workload.tally().served()),
+                undecided_registers: simulation.judged.map_or(0, |judged| judged.tally.undecided_registers),
             });
         }
         Ok(Err(wrong)) => wrong,

@@ -21,7 +21,7 @@ use crate::recorder::Recorder;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
 use crate::wire::{Cargo, Fate, Network, Packet, Place};
-use crate::workload::Workload;
+use crate::workload::{self, Workload};
 
 /// Something that will happen to one process of a node.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +86,8 @@ pub(crate) struct Simulation {
     pub(crate) recorder: Recorder,
     /// Clients; none where guests do what is to be done.
     pub(crate) workload: Option<Workload>,
+    /// What was said of the workload at the end.
+    pub(crate) judged: Option<workload::Report>,
     /// What lives in the stores' processes beside the stores.
     pub(crate) guests: Box<dyn Guests>,
     pub(crate) dice: Dice,
@@ -163,6 +165,7 @@ impl Simulation {
             nodes,
             recorder,
             workload,
+            judged: None,
             guests,
             dice: Dice::fork(seed, "schedule", 0),
             faults,
@@ -245,8 +248,9 @@ impl Simulation {
         self.look()?;
         self.stores_watch.finish().map_err(|violation| violation.to_string())?;
         self.home_watch.finish().map_err(|violation| violation.to_string())?;
-        let workload = self.workload.as_ref().map_or(Ok(()), |workload| workload.check().map(drop));
-        workload.map_err(|violation| violation.to_string())
+        let judged = self.workload.as_ref().map(Workload::check).transpose();
+        self.judged = judged.map_err(|violation| violation.to_string())?;
+        Ok(())
     }
 
     fn node_due(&mut self, at: usize, life: u64, due: Due, now: Instant) -> Result<(), Wrong> {
