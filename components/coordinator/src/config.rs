@@ -1,6 +1,7 @@
 //! What may be tuned about the coordinator.
 
 use bytes::Bytes;
+use placement::PlacementConfig;
 use types::{ClusterId, PlantedBugs, limits};
 
 use crate::error::CoordinatorError;
@@ -11,8 +12,7 @@ pub const MAX_INITIAL_REGIONS: usize = 16 << 10;
 /// Most bytes of split keys, for the same reason.
 pub const MAX_SPLIT_KEY_BYTES: usize = 1 << 20;
 
-/// Most replicas of a region; more cost more than they protect.
-pub const MAX_REPLICAS: usize = 7;
+pub use placement::config::MAX_REPLICAS;
 
 /// Settings of a coordinator.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub struct CoordinatorConfig {
     pub split_keys: Vec<Bytes>,
     /// How many stores must have joined before a fresh cluster is laid out. At least `replicas`.
     pub expected_stores: usize,
+    /// How regions are placed, where people have not changed it since. Its number of replicas does not count: that is the
+    /// one which the cluster was made with.
+    pub placement: PlacementConfig,
     /// Bugs to be found by the simulator; always none in a build for users.
     pub planted: PlantedBugs,
 }
@@ -32,7 +35,14 @@ pub struct CoordinatorConfig {
 impl CoordinatorConfig {
     /// Three replicas on three stores, and one region.
     pub fn new(cluster_id: ClusterId) -> Self {
-        Self { cluster_id, replicas: 3, split_keys: Vec::new(), expected_stores: 3, planted: PlantedBugs::NONE }
+        Self {
+            cluster_id,
+            replicas: 3,
+            split_keys: Vec::new(),
+            expected_stores: 3,
+            placement: PlacementConfig::default(),
+            planted: PlantedBugs::NONE,
+        }
     }
 
     /// Checks what the types cannot.

@@ -1,5 +1,6 @@
 //! Why the coordinator refused something.
 
+use placement::{ConfigError, PlacementError};
 use types::codec::DecodeError;
 use types::{ErrorCode, InstanceId, RegionId, RequestError, StoreId, Term};
 
@@ -109,13 +110,17 @@ pub enum CoordinatorError {
         /// The store.
         store: StoreId,
     },
-    /// The store still holds regions.
-    #[error("store {store} still holds {regions} regions: move them away first")]
-    StoreHoldsRegions {
+    /// Too few stores would be left for the replicas.
+    #[error(
+        "store {store} cannot leave: {up} stores are up, and each region has {replicas} replicas; add a store first"
+    )]
+    TooFewStores {
         /// The store.
         store: StoreId,
-        /// How many.
-        regions: usize,
+        /// How many are up, this one included.
+        up: usize,
+        /// On how many stores each region lies.
+        replicas: usize,
     },
     /// The cluster has a layout already.
     #[error("the cluster is bootstrapped already")]
@@ -184,6 +189,15 @@ pub enum CoordinatorError {
         /// What it is.
         current: u64,
     },
+    /// A setting was refused.
+    #[error(transparent)]
+    Setting(#[from] ConfigError),
+    /// No region may split now.
+    #[error("regions do not split while schedule.halt-scheduling is set: clear it")]
+    SplitHalted,
+    /// An operator was refused.
+    #[error(transparent)]
+    Placement(#[from] PlacementError),
 }
 
 impl CoordinatorError {
@@ -205,7 +219,6 @@ impl CoordinatorError {
             Self::IncompatibleVersion { .. } => "RY-COORDINATOR-013",
             Self::InstanceMismatch { .. } => "RY-COORDINATOR-014",
             Self::StoreBootstrapped { .. } => "RY-COORDINATOR-015",
-            Self::StoreHoldsRegions { .. } => "RY-COORDINATOR-016",
             Self::AlreadyBootstrapped => "RY-COORDINATOR-017",
             Self::NotBootstrapped { .. } => "RY-COORDINATOR-018",
             Self::BootstrapByStore { .. } => "RY-COORDINATOR-019",
@@ -215,12 +228,20 @@ impl CoordinatorError {
             Self::RangeNotCovered => "RY-COORDINATOR-023",
             Self::Invalid { .. } => "RY-COORDINATOR-024",
             Self::SafePointBehind { .. } => "RY-COORDINATOR-025",
+            Self::TooFewStores { .. } => "RY-COORDINATOR-026",
+            Self::Setting(_) => "RY-COORDINATOR-027",
+            Self::SplitHalted => "RY-COORDINATOR-028",
+            Self::Placement(error) => return error.code(),
         })
     }
 
     /// Whether the same request may succeed when it is sent again later.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::NotLeader | Self::Busy { .. } | Self::NotWritten(_) | Self::NotBootstrapped { .. })
+        match self {
+            Self::NotLeader | Self::Busy { .. } | Self::NotWritten(_) | Self::NotBootstrapped { .. } => true,
+            Self::Placement(error) => error.is_retryable(),
+            _ => false,
+        }
     }
 }
 

@@ -6,11 +6,12 @@
 //! next input, and a timestamp costs no change of threads.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
-use observe::metrics::coordinator::StoreCondition;
+use observe::metrics::coordinator::{OperatorEvent, StoreCondition};
 use observe::{CoordinatorMetrics, Label};
 use parking_lot::Mutex;
+use placement::RegionOrder;
 use region::Role;
 use runtime::clock::{Clock, WallClock};
 use slog::{Logger, error, info};
@@ -22,7 +23,7 @@ use crate::error::CoordinatorError;
 use crate::journal::{Journal, LoadDone, WriteDone};
 use crate::machine::{Effect, Input, LoadError, Machine, Totals};
 use crate::request::{Moment, Request};
-use crate::store_info::StoreHealth;
+use crate::store_info::{StoreHealth, StoreState};
 use crate::view::View;
 
 /// Most requests and queries in the mailbox; ends of writes and loads always find room.
@@ -43,6 +44,12 @@ pub struct Surroundings {
     pub logger: Logger,
 }
 
+/// Takes orders to stores. Must be short and must not block; what it cannot deliver is lost, and given again later.
+pub trait OrderSink: Send + Sync + 'static {
+    /// Takes an order for the store of its leader.
+    fn order(&self, order: RegionOrder);
+}
+
 enum Letter {
     Input(Input),
     Query(Moment, Query),
@@ -60,6 +67,7 @@ struct Shared {
     mailbox: Mutex<Mailbox>,
     journal: Box<dyn Journal>,
     around: Surroundings,
+    orders: OnceLock<Arc<dyn OrderSink>>,
     /// For the ends of writes and loads: they must not keep the coordinator alive.
     me: Weak<Shared>,
 }
@@ -94,7 +102,15 @@ impl Coordinator {
         let machine = Some(Machine::new(config)?);
         let mailbox = Mutex::new(Mailbox { letters: VecDeque::new(), machine, is_lost: false });
         let journal = Box::new(journal);
-        Ok(Self(Arc::new_cyclic(|me| Shared { mailbox, journal, around, me: me.clone() })))
+        Ok(Self(Arc::new_cyclic(|me| Shared { mailbox, journal, around, orders: OnceLock::new(), me: me.clone() })))
+    }
+
+    /// Sends orders that nobody asked for by `sink` from now on; until then they wait for their regions' heartbeats.
+    ///
+    /// # Panics
+    /// When there is one already.
+    pub fn send_orders_by(&self, sink: Arc<dyn OrderSink>) {
+        assert!(self.0.orders.set(sink).is_ok(), "one way for orders to a coordinator");
     }
 
     /// The region's peer here leads in a term.
@@ -148,10 +164,14 @@ fn set_gauges(metrics: &CoordinatorMetrics, view: Option<View<'_>>) {
     let regions = view.map(|view| view.region_counts()).unwrap_or_default();
     metrics.regions.set(regions.known as i64);
     metrics.regions_with_leader.set(regions.with_leader as i64);
+    let placement = view.map(|view| view.placement());
+    metrics.operators_running.set(placement.map_or(0, |placement| placement.operators().len() as i64));
+    metrics.regions_waiting.set(placement.map_or(0, |placement| placement.waiting() as i64));
     let mut stores = [0; StoreCondition::ALL.len()];
     for store in view.iter().flat_map(|view| view.stores(false)) {
         let condition = match store.health {
             _ if !store.record.is_live() => StoreCondition::Tombstone,
+            StoreHealth::Up if store.record.state == StoreState::Offline => StoreCondition::Offline,
             StoreHealth::Up => StoreCondition::Up,
             StoreHealth::Disconnected => StoreCondition::Disconnected,
             StoreHealth::Down => StoreCondition::Down,
@@ -172,6 +192,23 @@ impl Shared {
         self.around.metrics.timestamps.inc_by(totals.timestamps);
         self.around.metrics.timestamp_windows.inc_by(totals.timestamp_windows);
         self.around.metrics.ids.inc_by(totals.ids);
+        self.count_operators(&totals.placement);
+    }
+
+    fn count_operators(&self, totals: &placement::Totals) {
+        let metrics = &self.around.metrics;
+        for (event, count) in [
+            (OperatorEvent::Created, totals.created),
+            (OperatorEvent::Finished, totals.finished),
+            (OperatorEvent::TimedOut, totals.timed_out),
+            (OperatorEvent::Cancelled, totals.cancelled),
+            (OperatorEvent::Replaced, totals.replaced),
+        ] {
+            metrics.operators[event].inc_by(count);
+        }
+        metrics.orders.inc_by(totals.orders);
+        metrics.operators_limited.inc_by(totals.limited);
+        totals.lasted.iter().for_each(|lasted| metrics.operator_duration.observe(lasted.as_secs_f64()));
     }
 
     fn has_room(&self) -> bool {
@@ -197,6 +234,11 @@ impl Shared {
     fn carry_out(&self, effect: Effect) {
         match effect {
             Effect::Answer(answer) => answer.deliver(),
+            Effect::Order(order) => {
+                if let Some(sink) = self.orders.get() {
+                    sink.order(order);
+                }
+            }
             Effect::Write { task, term, writes } => {
                 let me = self.me.clone();
                 let done = WriteDone::new(move |result| Self::end(&me, Input::Written { task, result }));

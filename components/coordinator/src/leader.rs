@@ -1,8 +1,10 @@
 //! What exists only while the coordinator leads: the loaded state, what heartbeats taught, and who waits.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use types::{Instant, PlantedBug, StoreId, Term};
+use placement::{Command, OperatorId, Placement, RegionOrder, StoreLoad};
+use types::{Instant, PeerId, PlantedBug, RegionId, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -11,8 +13,8 @@ use crate::machine::{Answer, Totals};
 use crate::meta::Meta;
 use crate::record::{ClusterRecord, Record, RecordWrite};
 use crate::request::{Change, Held, IdBatch, Moment, Reply, Request, StoreOrders};
-use crate::routing::{RegionReport, RoutingTable};
-use crate::store_info::StoreStats;
+use crate::routing::{RegionInfo, RegionReport, RoutingTable};
+use crate::store_info::{DISCONNECTED_AFTER, StoreRecord, StoreState, StoreStats};
 use crate::timestamp::{MAX_TIMESTAMPS, Timestamp, TimestampOracle, believed};
 use crate::transaction::{Transaction, check_id_count};
 
@@ -58,6 +60,9 @@ pub(crate) struct Leader {
     pub(crate) since: Instant,
     /// What was given away and not counted yet.
     pub(crate) totals: Totals,
+    pub(crate) placement: Placement,
+    /// Orders that are no answer to anybody.
+    pub(crate) orders: Vec<RegionOrder>,
     oracle: TimestampOracle,
     ids: IdAllocator,
     changes: VecDeque<(Moment, Change)>,
@@ -67,7 +72,15 @@ pub(crate) struct Leader {
 impl Leader {
     /// Goes on from what was loaded, or begins a fresh cluster, and gives the write that it must do before it serves:
     /// the bound above which it gives timestamps, and for a fresh cluster, who it is.
-    pub(crate) fn open(config: &CoordinatorConfig, loaded: Option<Meta>, term: Term, at: Moment) -> (Self, Plan) {
+    ///
+    /// # Errors
+    /// `Failed` when its settings cannot be read.
+    pub(crate) fn open(
+        config: &CoordinatorConfig,
+        loaded: Option<Meta>,
+        term: Term,
+        at: Moment,
+    ) -> Result<(Self, Plan), CoordinatorError> {
         let is_fresh = loaded.is_none();
         let meta = loaded.unwrap_or_else(|| {
             Meta::fresh(ClusterRecord {
@@ -82,6 +95,8 @@ impl Leader {
             heard: BTreeMap::new(),
             since: at.now,
             totals: Totals::default(),
+            placement: Placement::new(meta.placement(config)?, at.now),
+            orders: Vec::new(),
             oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
             ids: IdAllocator::resume(meta.id_bound),
             changes: VecDeque::new(),
@@ -91,6 +106,10 @@ impl Leader {
         if let Some(layout) = &leader.meta.layout {
             leader.regions.seed(&layout.regions);
         }
+        for store in leader.meta.live_stores() {
+            let is_leaving = store.state == StoreState::Offline;
+            leader.placement.set_store(at.now, store.description.id, &store.description.labels, is_leaving);
+        }
         let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
         let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
         if config.planted.has(PlantedBug::TimestampsFromClock) {
@@ -99,7 +118,7 @@ impl Leader {
         if is_fresh {
             plan.writes.push(Record::Cluster(plan.meta.cluster).put());
         }
-        (leader, plan)
+        Ok((leader, plan))
     }
 
     /// Takes a request: answers it at once, or lets it wait for [`plan_write`](Self::plan_write).
@@ -109,6 +128,12 @@ impl Leader {
             Request::StoreHeartbeat { stats, reply } => Some(reply.answer(self.store_heartbeat(at, *stats))),
             Request::RegionHeartbeat { report, reply } => {
                 Some(reply.answer(self.region_heartbeat(config, at, *report)))
+            }
+            Request::Command { region, command, reply } => {
+                Some(reply.answer(self.command(config, at, region, &command)))
+            }
+            Request::CancelOperator { region, reply } => {
+                Some(reply.answer(self.placement.cancel(at.now, region).map_err(CoordinatorError::from)))
             }
             Request::Change(Change::AllocateIds { count, reply })
                 if check_id_count(count).is_ok() && self.ids.fits(count, self.meta.id_bound) =>
@@ -156,7 +181,12 @@ impl Leader {
 
     fn store_heartbeat(&mut self, at: Moment, stats: StoreStats) -> Result<StoreOrders, CoordinatorError> {
         let state = self.meta.live_store(stats.store)?.state;
-        self.heard.insert(stats.store, Heard { at, stats });
+        let (store, load) = (stats.store, load(&stats));
+        self.heard.insert(store, Heard { at, stats });
+        let (ids, bound) = (&mut self.ids, self.meta.id_bound);
+        let mut take = || ids.take_reserved(bound).map(PeerId);
+        self.placement.store_heartbeat(at.now, store, load, &mut take, &mut self.orders);
+        self.bury(at);
         let cluster_version = self.meta.version().map(|version| version.to_string()).unwrap_or_default();
         Ok(StoreOrders { state, cluster_version })
     }
@@ -166,12 +196,61 @@ impl Leader {
         config: &CoordinatorConfig,
         at: Moment,
         report: RegionReport,
-    ) -> Result<(), CoordinatorError> {
+    ) -> Result<Option<RegionOrder>, CoordinatorError> {
         if self.meta.layout.is_none() {
             return Err(self.meta.not_bootstrapped(config));
         }
         self.meta.live_store(report.leader.store_id)?;
-        self.regions.report(report, at.now)
+        let id = report.descriptor.id;
+        for gone in self.regions.report(report, at.now)? {
+            self.placement.forget_region(gone);
+        }
+        let state = self.regions.region(id).and_then(RegionInfo::placement_state);
+        let state = Arc::new(state.expect("its leader has just reported"));
+        let (ids, bound) = (&mut self.ids, self.meta.id_bound);
+        let mut take = || ids.take_reserved(bound).map(PeerId);
+        Ok(self.placement.region_heartbeat(at.now, state, &mut take, &mut self.orders))
+    }
+
+    fn command(
+        &mut self,
+        config: &CoordinatorConfig,
+        at: Moment,
+        region: RegionId,
+        command: &Command,
+    ) -> Result<OperatorId, CoordinatorError> {
+        if self.meta.layout.is_none() {
+            return Err(self.meta.not_bootstrapped(config));
+        }
+        let (ids, bound) = (&mut self.ids, self.meta.id_bound);
+        let mut take = || ids.take_reserved(bound).map(PeerId);
+        Ok(self.placement.command(at.now, region, command, &mut take, &mut self.orders)?)
+    }
+
+    /// Asks for the end of stores that leave and are empty.
+    fn bury(&mut self, at: Moment) {
+        let leaving = self.meta.live_stores().filter(|record| record.state == StoreState::Offline);
+        let leaving: Vec<StoreId> = leaving.map(|record| record.description.id).collect();
+        for store in leaving {
+            if self.looks_empty(at, store) && !self.is_asked_to_leave(store) && self.changes.len() < MAX_WAITING_CHANGES
+            {
+                self.changes.push_back((at, Change::RemoveStore { store, reply: Reply::new(drop) }));
+            }
+        }
+    }
+
+    /// As far as regions tell, and the store itself where it is heard: it clears what is left of its peers first.
+    fn looks_empty(&self, at: Moment, store: StoreId) -> bool {
+        let holds = self
+            .heard
+            .get(&store)
+            .is_some_and(|heard| heard.stats.region_count > 0 && at.now.since(heard.at.now) <= DISCONNECTED_AFTER);
+        !holds && self.placement.is_vacant(store) && self.regions.is_complete()
+    }
+
+    fn is_asked_to_leave(&self, id: StoreId) -> bool {
+        let asks = |change: &Change| matches!(change, Change::RemoveStore { store, .. } if *store == id);
+        self.changes.iter().any(|(_, change)| asks(change))
     }
 
     /// Works out the next write, if something waits for one or the bound of the timestamps is near.
@@ -179,7 +258,8 @@ impl Leader {
         let bound_ms = self.meta.timestamp_bound_ms;
         let newest_wish = self.waiting.iter().map(|waiting| waiting.unix_ms).max();
         let needs_bound = newest_wish.is_some() || self.oracle.bound_is_low(bound_ms);
-        if self.changes.is_empty() && !needs_bound {
+        let needs_ids = self.meta.layout.is_some() && self.ids.is_low(self.meta.id_bound);
+        if self.changes.is_empty() && !needs_bound && !needs_ids {
             return None;
         }
         let bound = self.oracle.bound_ahead(newest_wish.unwrap_or(0).max(believed(latest.unix_ms)));
@@ -187,12 +267,16 @@ impl Leader {
             config,
             ids: &mut self.ids,
             regions: &self.regions,
+            placement: &self.placement,
             meta: self.meta.clone(),
             writes: Vec::new(),
             totals: Totals::default(),
         };
         if needs_bound {
             transaction.set_timestamp_bound(bound);
+        }
+        if needs_ids {
+            transaction.reserve_ids();
         }
         let count = self.changes.len().min(MAX_CHANGES_PER_WRITE);
         let held = self.changes.drain(..count).map(|(at, change)| transaction.execute(at, change)).collect();
@@ -202,18 +286,39 @@ impl Leader {
     }
 
     /// Shows what was written, and serves the timestamp requests that waited for it.
-    pub(crate) fn adopt(&mut self, meta: Meta, answers: &mut Vec<Answer>) {
+    pub(crate) fn adopt(&mut self, config: &CoordinatorConfig, now: Instant, meta: Meta, answers: &mut Vec<Answer>) {
         assert!(meta.timestamp_bound_ms >= self.meta.timestamp_bound_ms, "the bound of the timestamps only grows");
         assert!(meta.id_bound >= self.meta.id_bound, "the bound of the ids only grows");
         if let (None, Some(layout)) = (&self.meta.layout, &meta.layout) {
             self.regions.seed(&layout.regions);
         }
         self.totals.timestamp_windows += u64::from(meta.timestamp_bound_ms > self.meta.timestamp_bound_ms);
+        self.tell_placement(config, now, &meta);
         self.meta = meta;
         while let Some(first) = self.waiting.front() {
             let Some(outcome) = self.next_timestamps(first.count, first.unix_ms) else { break };
             let first = self.waiting.pop_front().expect("it was just looked at");
             answers.push(first.reply.answer(outcome));
+        }
+    }
+
+    /// Tells placement of stores and settings that changed.
+    fn tell_placement(&mut self, config: &CoordinatorConfig, now: Instant, meta: &Meta) {
+        if meta.settings != self.meta.settings {
+            let changed = meta.placement(config).expect("settings are checked before they are written");
+            self.placement.set_config(changed);
+        }
+        let before = &self.meta.stores;
+        let is_changed = |store: StoreId, record: &Arc<StoreRecord>| {
+            !before.get(&store).is_some_and(|known| Arc::ptr_eq(known, record))
+        };
+        for (store, record) in meta.stores.iter().filter(|(store, record)| is_changed(**store, record)) {
+            if record.is_live() {
+                let is_leaving = record.state == StoreState::Offline;
+                self.placement.set_store(now, *store, &record.description.labels, is_leaving);
+            } else {
+                self.placement.forget_store(now, *store);
+            }
         }
     }
 
@@ -226,5 +331,18 @@ impl Leader {
     pub(crate) fn refuse_all(mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
         self.refuse_timestamps(error, answers);
         answers.extend(self.changes.drain(..).map(|(_, change)| change.refuse(error.clone())));
+    }
+}
+
+/// A store's statistics as placement takes them.
+fn load(stats: &StoreStats) -> StoreLoad {
+    StoreLoad {
+        capacity_bytes: stats.capacity_bytes,
+        available_bytes: stats.available_bytes,
+        region_count: u64::from(stats.region_count),
+        sending_snapshots: u64::from(stats.sending_snapshots),
+        receiving_snapshots: u64::from(stats.receiving_snapshots) + u64::from(stats.applying_snapshots),
+        is_busy: stats.is_busy,
+        is_stopping: stats.is_stopping,
     }
 }

@@ -4,9 +4,9 @@
 //! [`Moment`]), starts no thread, draws no chance and does no IO, so the simulator runs it as it is. [`Coordinator`]
 //! drives it over a [`Journal`]; [`StoreJournal`] is the journal that a `store` hosts. The gRPC services live in `server`.
 //!
-//! What is durable: who the cluster is, its stores, the layout it was born with, safe points, and the bounds of the
-//! timestamps and ids that were given away. What is volatile, and learnt again from heartbeats: regions, leaders,
-//! which stores are alive.
+//! What is durable: who the cluster is, its stores, the layout it was born with, safe points, settings that people
+//! changed, and the bounds of the timestamps and ids that were given away. What is volatile, and learnt again from
+//! heartbeats: regions, leaders, which stores are alive, and the operators that follow from them (`placement`).
 //!
 //! Invariants:
 //! - **D16.** A leadership begins with a claim: a write of its own term, and once that is applied a linearizable read of
@@ -17,11 +17,12 @@
 //!   goes back, whatever crashes and whatever the clock says.
 //! - **D14.** The layout is handed to the disks that it was made for, by instance id, and to none that confirmed its
 //!   bootstrap.
+//! - A store that leaves is gone only once every key is in a region that has reported, and none of them is on it.
 //! - The routing table never holds two regions with a key in common, nor goes back to an older epoch or term.
 //!
 //! What is absent: the region has one member. With several, a deposed leader that does not know it yet could still give
 //! timestamps below its bound, which are unique but older than its successor's: each batch would have to be confirmed
-//! by a read index first. Operators and schedulers are a later crate's.
+//! by a read index first.
 //!
 //! Reading order: [`request`], [`machine`], `leader`, `transaction`, then [`timestamp`], [`layout`], [`routing`],
 //! [`record`], and last [`journal`], [`host`] and [`leadership`].
@@ -48,12 +49,12 @@ pub mod view;
 
 pub use config::{CoordinatorConfig, even_split_keys};
 pub use error::CoordinatorError;
-pub use host::{Coordinator, Surroundings};
+pub use host::{Coordinator, OrderSink, Surroundings};
 pub use journal::{Journal, StoreJournal};
 pub use layout::LayoutAnswer;
 pub use leadership::{Leadership, home_region};
 pub use machine::{Effect, Input, Machine};
-pub use request::{Change, IdBatch, Moment, Reply, Request, StoreOrders};
+pub use request::{Change, IdBatch, Moment, Reply, Request, SplitIds, StoreOrders};
 pub use routing::{DownPeer, Flow, RegionCounts, RegionInfo, RegionReport};
 pub use safe_point::{SafePoints, ServiceAnswer, ServiceSafePoint, TxnAdvance};
 pub use store_info::{StoreDescription, StoreHealth, StoreRecord, StoreState, StoreStats, StoreView};

@@ -12,6 +12,7 @@
 //!
 //! A machine that leads and failed to load tries again with the next request that it refuses.
 
+use placement::RegionOrder;
 use types::{PlantedBug, RequestError, Term};
 
 use crate::config::CoordinatorConfig;
@@ -71,7 +72,7 @@ pub enum LoadError {
 }
 
 /// What was given away, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Timestamps.
     pub timestamps: u64,
@@ -79,6 +80,8 @@ pub struct Totals {
     pub timestamp_windows: u64,
     /// Ids, those of the layout apart.
     pub ids: u64,
+    /// What became of operators.
+    pub placement: placement::Totals,
 }
 
 /// Something that the machine wants done. Effects are carried out in their order.
@@ -100,6 +103,8 @@ pub enum Effect {
     },
     /// Give somebody an answer.
     Answer(Answer),
+    /// Give a region's leader an order that it did not ask for. One that is lost is given again when the region reports.
+    Order(RegionOrder),
     /// The machine serves, as of now.
     Serving {
         /// Under which term.
@@ -226,7 +231,10 @@ impl Machine {
     /// What was given away since the last call, for metrics.
     pub fn drain_totals(&mut self) -> Totals {
         match &mut self.phase {
-            Phase::Serving(leader) => std::mem::take(&mut leader.totals),
+            Phase::Serving(leader) => {
+                let placement = leader.placement.drain_totals();
+                Totals { placement, ..std::mem::take(&mut leader.totals) }
+            }
             _ => Totals::default(),
         }
     }
@@ -295,6 +303,7 @@ impl Machine {
         match &mut self.phase {
             Phase::Serving(leader) => {
                 effects.extend(leader.take(&self.config, at, request).map(Effect::Answer));
+                effects.extend(leader.orders.drain(..).map(Effect::Order));
                 self.write_next(effects);
             }
             Phase::Failed(error) => effects.push(Effect::Answer(request.refuse(error.clone()))),
@@ -356,18 +365,20 @@ impl Machine {
         match meta::load(&records) {
             Err(error) => self.fail(error, effects),
             Ok(loaded) if loaded.claim != Some(term) && !early => {}
-            Ok(loaded) => {
-                let (leader, plan) = Leader::open(&self.config, loaded.meta, term, self.latest);
-                self.phase = Phase::Opening(Box::new(leader));
-                self.write(term, plan.writes, Purpose::Open(Box::new(plan.meta)), effects);
-            }
+            Ok(loaded) => match Leader::open(&self.config, loaded.meta, term, self.latest) {
+                Ok((leader, plan)) => {
+                    self.phase = Phase::Opening(Box::new(leader));
+                    self.write(term, plan.writes, Purpose::Open(Box::new(plan.meta)), effects);
+                }
+                Err(error) => self.fail(error, effects),
+            },
         }
     }
 
     fn opened(&mut self, meta: Meta, result: Result<(), CoordinatorError>, effects: &mut Vec<Effect>) {
         match (std::mem::replace(&mut self.phase, Phase::Idle), result) {
             (Phase::Opening(mut leader), Ok(())) => {
-                leader.adopt(meta, &mut Vec::new());
+                leader.adopt(&self.config, self.latest.now, meta, &mut Vec::new());
                 effects.push(Effect::Serving { term: leader.term });
                 self.phase = Phase::Serving(leader);
                 self.write_next(effects);
@@ -393,7 +404,7 @@ impl Machine {
         assert_eq!(leader.term, term, "a new leadership begins after the last one's write has ended");
         let mut answers = Vec::new();
         match result {
-            Ok(()) => leader.adopt(meta, &mut answers),
+            Ok(()) => leader.adopt(&self.config, self.latest.now, meta, &mut answers),
             // Nothing was written and memory shows nothing of it, so the leadership goes on.
             Err(error @ CoordinatorError::NotWritten(_)) => leader.refuse_timestamps(&error, &mut answers),
             // What the region holds is not known any more: claim it again.

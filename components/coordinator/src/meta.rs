@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use placement::PlacementConfig;
+use placement::config::SETTINGS;
 use types::{InstanceId, RegionDescriptor, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
@@ -25,6 +27,8 @@ pub(crate) struct Meta {
     pub(crate) layout: Option<Arc<Layout>>,
     pub(crate) safe_points: SafePoints,
     pub(crate) services: BTreeMap<Bytes, ServiceSafePoint>,
+    /// Settings of placement that people changed, by name.
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
 /// What the region held when it was loaded.
@@ -47,6 +51,7 @@ impl Meta {
             layout: None,
             safe_points: SafePoints::default(),
             services: BTreeMap::new(),
+            settings: BTreeMap::new(),
         }
     }
 
@@ -80,6 +85,26 @@ impl Meta {
         CoordinatorError::NotBootstrapped { joined: self.joined().len(), expected: self.expected_stores(config) }
     }
 
+    /// How regions are placed: as configured, but with the replicas that the cluster was made with, and with what people
+    /// changed since.
+    ///
+    /// # Errors
+    /// `Failed` when a change was written by a build that knows more.
+    pub(crate) fn placement(&self, config: &CoordinatorConfig) -> Result<PlacementConfig, CoordinatorError> {
+        let mut placement =
+            PlacementConfig { max_replicas: self.cluster.replicas as usize, ..config.placement.clone() };
+        // In the order of the list: a level of isolation comes after the labels.
+        for name in SETTINGS {
+            if let Some(value) = self.settings.get(name) {
+                placement.set(name, value).map_err(|error| CoordinatorError::Failed { cause: error.to_string() })?;
+            }
+        }
+        match self.settings.keys().find(|name| !SETTINGS.contains(&name.as_str())) {
+            Some(name) => Err(CoordinatorError::Failed { cause: format!("it holds an unknown setting {name:?}") }),
+            None => Ok(placement),
+        }
+    }
+
     /// The oldest version that a store of the cluster runs.
     pub(crate) fn version(&self) -> Option<Version> {
         self.live_stores().filter_map(|record| record.description.version.parse().ok()).min()
@@ -106,6 +131,7 @@ pub(crate) fn load(records: &[RawRecord]) -> Result<Loaded, CoordinatorError> {
             Record::LayoutRegion(region) => layout_regions.push(region),
             Record::SafePoints(points) => meta.safe_points = points,
             Record::Service(service, point) => drop(meta.services.insert(service, point)),
+            Record::Setting(name, value) => drop(meta.settings.insert(name, value)),
         }
     }
     meta.layout = join_layout(layout_head, layout_regions)?.map(Arc::new);

@@ -22,6 +22,7 @@ const LAYOUT_TAG: u8 = 0x06;
 const LAYOUT_REGION_TAG: u8 = 0x07;
 const SAFE_POINTS_TAG: u8 = 0x08;
 const SERVICE_TAG: u8 = 0x09;
+const SETTING_TAG: u8 = 0x0A;
 
 /// A key and its value.
 pub type RawRecord = (Bytes, Bytes);
@@ -72,6 +73,8 @@ pub enum Record {
     SafePoints(SafePoints),
     /// A service's safe point.
     Service(Bytes, ServiceSafePoint),
+    /// A setting of placement that people changed: its name and its text.
+    Setting(String, String),
 }
 
 /// The key of a service's safe point: `09 | service id`.
@@ -87,6 +90,7 @@ impl Record {
             Self::Store(store) => key.u64(store.description.id.0).into_bytes().into(),
             Self::LayoutRegion(region) => key.u64(region.id.0).into_bytes().into(),
             Self::Service(service, _) => service_key(service),
+            Self::Setting(name, _) => [&[SETTING_TAG], name.as_bytes()].concat().into(),
             _ => key.into_bytes().into(),
         }
     }
@@ -102,6 +106,7 @@ impl Record {
             Self::LayoutRegion(_) => LAYOUT_REGION_TAG,
             Self::SafePoints(_) => SAFE_POINTS_TAG,
             Self::Service(..) => SERVICE_TAG,
+            Self::Setting(..) => SETTING_TAG,
         }
     }
 
@@ -120,6 +125,7 @@ impl Record {
             }
             Self::LayoutRegion(region) => record.descriptor(region),
             Self::SafePoints(points) => record.u64(points.gc).u64(points.txn),
+            Self::Setting(name, value) => record.bytes(name.as_bytes()).bytes(value.as_bytes()),
             Self::Service(service, point) => record.bytes(service).u64(point.safe_point).u64(point.expires_unix_ms),
         };
         record.seal(crc32fast::hash).into()
@@ -163,6 +169,7 @@ fn record_name(tag: u8) -> Option<&'static str> {
         LAYOUT_REGION_TAG => "layout region",
         SAFE_POINTS_TAG => "safe points",
         SERVICE_TAG => "service safe point",
+        SETTING_TAG => "setting",
         _ => return None,
     })
 }
@@ -192,6 +199,7 @@ fn read_fields(tag: u8, reader: &mut Reader<'_>) -> Result<Record, DecodeError> 
             Bytes::copy_from_slice(reader.bytes()?),
             ServiceSafePoint { safe_point: reader.u64()?, expires_unix_ms: reader.u64()? },
         ),
+        SETTING_TAG => Record::Setting(read_text(reader, "name")?, read_text(reader, "value")?),
         other => return Err(reader.impossible("tag", other.into())),
     })
 }
@@ -284,6 +292,7 @@ mod tests {
             }),
             Record::SafePoints(SafePoints { gc: 1, txn: 2 }),
             Record::Service(Bytes::from_static(b"backup"), ServiceSafePoint { safe_point: 3, expires_unix_ms: 4 }),
+            Record::Setting("replication.max-replicas".to_owned(), "5".to_owned()),
         ]
     }
 

@@ -1,8 +1,9 @@
 //! What can be asked of the coordinator, and the promise that each request is answered exactly once.
 
 use bytes::Bytes;
+use placement::{Command, OperatorId, RegionOrder};
 use types::request::Unanswered;
-use types::{InstanceId, Instant, Responder, StoreId};
+use types::{InstanceId, Instant, PeerId, RegionDescriptor, RegionId, Responder, StoreId};
 
 use crate::error::CoordinatorError;
 use crate::layout::LayoutAnswer;
@@ -28,6 +29,15 @@ pub struct IdBatch {
     pub last: u64,
     /// How many.
     pub count: u32,
+}
+
+/// Ids for a region that a split makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitIds {
+    /// The new region's.
+    pub region: RegionId,
+    /// Its peers', one for each peer of the region that splits, in their order.
+    pub peers: Vec<PeerId>,
 }
 
 /// What a store is told when it reports.
@@ -60,7 +70,23 @@ pub enum Request {
     RegionHeartbeat {
         /// What it reports.
         report: Box<RegionReport>,
-        /// Told whether it was taken over.
+        /// Told what to do once it is taken over.
+        reply: Reply<Option<RegionOrder>>,
+    },
+    /// People want something done to a region. The order goes out at once, and again with the region's heartbeats.
+    Command {
+        /// The region.
+        region: RegionId,
+        /// What.
+        command: Box<Command>,
+        /// Told the operator that does it.
+        reply: Reply<OperatorId>,
+    },
+    /// People want a region's operator to end.
+    CancelOperator {
+        /// The region.
+        region: RegionId,
+        /// Told when it has ended.
         reply: Reply<()>,
     },
     /// Something that may have to be written.
@@ -90,12 +116,35 @@ pub enum Change {
         /// Told when it is registered.
         reply: Reply<()>,
     },
-    /// A store that holds no region leaves for ever.
+    /// A store leaves for ever. One that holds regions is emptied first, and is gone when it is empty.
     RemoveStore {
         /// The store.
         store: StoreId,
-        /// Told when it is gone.
+        /// Told where it is in its life now.
+        reply: Reply<StoreState>,
+    },
+    /// A store that leaves and is not gone yet stays.
+    RestoreStore {
+        /// The store.
+        store: StoreId,
+        /// Told when it stays.
         reply: Reply<()>,
+    },
+    /// Change how regions are placed. All of it is taken over, or nothing.
+    Configure {
+        /// Names and texts, as [`PlacementConfig::set`](placement::PlacementConfig::set) takes them.
+        settings: Vec<(String, String)>,
+        /// Told when it is in force.
+        reply: Reply<()>,
+    },
+    /// A region is about to split.
+    AskSplit {
+        /// The region, as its leader knows it.
+        region: Box<RegionDescriptor>,
+        /// How many new regions it makes.
+        count: u32,
+        /// Told the ids of each.
+        reply: Reply<Vec<SplitIds>>,
     },
     /// A fresh store joins with its disk and asks for its part of the layout; to be asked until it is there. The
     /// store writes its id and instance down before it asks, so that it can ask again after a crash.
@@ -192,9 +241,12 @@ impl Change {
     pub(crate) fn refuse(self, error: CoordinatorError) -> Answer {
         match self {
             Self::AllocateIds { reply, .. } => reply.answer(Err(error)),
-            Self::PutStore { reply, .. } | Self::RemoveStore { reply, .. } | Self::ConfirmBootstrap { reply, .. } => {
-                reply.answer(Err(error))
-            }
+            Self::PutStore { reply, .. }
+            | Self::RestoreStore { reply, .. }
+            | Self::Configure { reply, .. }
+            | Self::ConfirmBootstrap { reply, .. } => reply.answer(Err(error)),
+            Self::RemoveStore { reply, .. } => reply.answer(Err(error)),
+            Self::AskSplit { reply, .. } => reply.answer(Err(error)),
             Self::GetLayout { reply, .. } => reply.answer(Err(error)),
             Self::AdvanceGcSafePoint { reply, .. } => reply.answer(Err(error)),
             Self::AdvanceTxnSafePoint { reply, .. } => reply.answer(Err(error)),
@@ -209,6 +261,8 @@ impl Request {
             Self::Timestamps { reply, .. } => reply.answer(Err(error)),
             Self::StoreHeartbeat { reply, .. } => reply.answer(Err(error)),
             Self::RegionHeartbeat { reply, .. } => reply.answer(Err(error)),
+            Self::Command { reply, .. } => reply.answer(Err(error)),
+            Self::CancelOperator { reply, .. } => reply.answer(Err(error)),
             Self::Change(change) => change.refuse(error),
         }
     }

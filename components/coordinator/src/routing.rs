@@ -5,6 +5,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+pub use placement::DownPeer;
+use placement::RegionState;
 use types::{Instant, KeyRange, Peer, RegionDescriptor, RegionId, StoreId, Term};
 
 use crate::error::CoordinatorError;
@@ -14,15 +16,6 @@ pub const MAX_SCAN_REGIONS: usize = 16 << 10;
 
 /// Most key ranges of one batch scan.
 pub const MAX_SCAN_RANGES: usize = 16 << 10;
-
-/// A peer that does not answer its leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DownPeer {
-    /// The peer.
-    pub peer: Peer,
-    /// For how long, in seconds.
-    pub down_seconds: u64,
-}
 
 /// What a region took and gave since the heartbeat before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,18 +113,36 @@ impl RegionInfo {
         }
     }
 
+    /// Of peers that are no members, nothing is taken over.
     fn reported(report: RegionReport, now: Instant) -> Self {
+        let RegionReport { descriptor, mut down_peers, mut pending_peers, .. } = report;
+        let mut members: BTreeSet<_> = descriptor.peers.iter().map(|peer| peer.id).collect();
+        pending_peers.retain(|peer| members.remove(&peer.id));
+        let mut members: BTreeSet<_> = descriptor.peers.iter().map(|peer| peer.id).collect();
+        down_peers.retain(|down| members.remove(&down.peer.id));
         Self {
-            descriptor: Arc::new(report.descriptor),
+            descriptor: Arc::new(descriptor),
             leader: Some(report.leader),
             term: report.term,
             heard: Some(now),
-            down_peers: report.down_peers,
-            pending_peers: report.pending_peers,
+            down_peers,
+            pending_peers,
             approximate_bytes: report.approximate_bytes,
             approximate_keys: report.approximate_keys,
             flow: report.flow,
         }
+    }
+
+    /// The region as placement sees it; `None` until a leader has reported.
+    pub(crate) fn placement_state(&self) -> Option<RegionState> {
+        Some(RegionState {
+            descriptor: Arc::clone(&self.descriptor),
+            leader: self.leader?,
+            down_peers: self.down_peers.clone(),
+            pending_peers: self.pending_peers.clone(),
+            approximate_bytes: self.approximate_bytes,
+            approximate_keys: self.approximate_keys,
+        })
     }
 
     fn start(&self) -> &Bytes {
@@ -163,19 +174,48 @@ impl RoutingTable {
         regions.iter().for_each(|region| self.insert(RegionInfo::unheard(region.clone())));
     }
 
-    /// Takes over what a leader reports, and forgets the older regions whose keys it holds.
+    /// Takes over what a leader reports, and forgets the older regions whose keys it holds, which it gives back.
     ///
     /// # Errors
     /// `InvalidRegion`, `TwoLeaders`, and `StaleRegion` when the table knows newer; nothing changes then.
-    pub(crate) fn report(&mut self, report: RegionReport, now: Instant) -> Result<(), CoordinatorError> {
+    pub(crate) fn report(&mut self, report: RegionReport, now: Instant) -> Result<Vec<RegionId>, CoordinatorError> {
         report.validate()?;
         self.check_not_stale(&report)?;
+        self.remove(report.descriptor.id);
         let overlapping: Vec<RegionId> =
             self.overlapping(&report.descriptor.range).map(|info| info.descriptor.id).collect();
-        overlapping.into_iter().for_each(|region| self.remove(region));
-        self.remove(report.descriptor.id);
+        overlapping.iter().for_each(|region| self.remove(*region));
         self.insert(RegionInfo::reported(report, now));
-        Ok(())
+        Ok(overlapping)
+    }
+
+    /// Refuses a region whose range or members are older than what is known.
+    ///
+    /// # Errors
+    /// `StaleRegion`.
+    pub(crate) fn check_epoch(&self, region: &RegionDescriptor) -> Result<(), CoordinatorError> {
+        let Some(known) = self.region(region.id) else { return Ok(()) };
+        let known = known.descriptor.epoch;
+        let halves =
+            [("version", region.epoch.version, known.version), ("conf_ver", region.epoch.conf_ver, known.conf_ver)];
+        match halves.into_iter().find(|(_, reported, known)| reported < known) {
+            Some((what, reported, known)) => {
+                Err(CoordinatorError::StaleRegion { region: region.id, holder: region.id, what, reported, known })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every key is in a known region, and each of them has a leader that has reported.
+    pub(crate) fn is_complete(&self) -> bool {
+        let mut covered = Some(Bytes::new());
+        for info in self.regions() {
+            if covered.as_ref() != Some(info.start()) {
+                return false;
+            }
+            covered = Some(info.descriptor.range.end.clone()).filter(|end| !end.is_empty());
+        }
+        covered.is_none() && !self.regions.is_empty() && self.with_leader == self.regions.len()
     }
 
     fn check_not_stale(&self, report: &RegionReport) -> Result<(), CoordinatorError> {
@@ -358,12 +398,14 @@ mod tests {
     #[test]
     fn a_split_replaces_and_a_stale_parent_is_refused() {
         let mut table = table(&[report(1, "", "", 1)]);
-        table.report(report(2, "m", "", 2), Instant::ORIGIN).expect("the child");
+        assert_eq!(table.report(report(2, "m", "", 2), Instant::ORIGIN), Ok(vec![RegionId(1)]));
+        assert!(!table.is_complete(), "nobody has the lower half");
         assert_eq!(ids(table.regions()), [2], "the parent's old range is gone");
         let stale = table.report(report(1, "", "", 1), Instant::ORIGIN);
         assert!(matches!(stale, Err(CoordinatorError::StaleRegion { holder: RegionId(2), what: "version", .. })));
         table.report(report(1, "", "m", 2), Instant::ORIGIN).expect("the parent");
         assert_eq!(ids(table.regions()), [1, 2]);
+        assert!(table.is_complete());
     }
 
     #[test]
@@ -385,7 +427,7 @@ mod tests {
         let two = table.report(other_leader.clone(), Instant::ORIGIN);
         assert_eq!(two, Err(CoordinatorError::TwoLeaders { region: RegionId(1), term: Term(7) }));
         other_leader.term = Term(8);
-        assert_eq!(table.report(other_leader, Instant::ORIGIN), Ok(()));
+        assert_eq!(table.report(other_leader, Instant::ORIGIN), Ok(Vec::new()));
     }
 
     /// Its old range may be somebody else's by now, or nobody's: what the region itself said last counts.
@@ -394,6 +436,35 @@ mod tests {
         let mut table = table(&[report(1, "m", "", 3)]);
         let stale = table.report(report(1, "a", "b", 2), Instant::ORIGIN);
         assert!(matches!(stale, Err(CoordinatorError::StaleRegion { holder: RegionId(1), what: "version", .. })));
+    }
+
+    #[test]
+    fn peers_that_are_no_members_are_left_out() {
+        let mut odd = report(1, "", "", 1);
+        let stranger = Peer::voter(99.into(), 9.into());
+        let down = |peer| DownPeer { peer, down_seconds: 5 };
+        odd.pending_peers = vec![odd.leader, stranger, odd.leader];
+        odd.down_peers = vec![down(stranger), down(odd.leader), down(odd.leader)];
+        let known = table(&[odd.clone()]);
+        let info = known.region(RegionId(1)).expect("it was reported");
+        assert_eq!((&info.pending_peers[..], &info.down_peers[..]), (&[odd.leader][..], &[down(odd.leader)][..]));
+    }
+
+    #[test]
+    fn a_table_is_complete_when_every_key_has_a_leader() {
+        let whole = table(&[report(1, "", "b", 1), report(2, "b", "", 1)]);
+        assert!(whole.is_complete());
+        for gap in [
+            vec![],
+            vec![report(1, "", "b", 1)],
+            vec![report(2, "b", "", 1)],
+            vec![report(1, "", "b", 1), report(2, "c", "", 1)],
+        ] {
+            assert!(!table(&gap).is_complete(), "{gap:?}");
+        }
+        let mut seeded = RoutingTable::default();
+        seeded.seed(&[report(1, "", "", 1).descriptor]);
+        assert!(!seeded.is_complete(), "nobody leads it");
     }
 
     #[test]
@@ -417,7 +488,7 @@ mod tests {
             let refused = RoutingTable::default().report(report.clone(), Instant::ORIGIN);
             assert!(matches!(refused, Err(CoordinatorError::InvalidRegion { .. })), "{report:?}");
         }
-        assert_eq!(RoutingTable::default().report(fine, Instant::ORIGIN), Ok(()));
+        assert_eq!(RoutingTable::default().report(fine, Instant::ORIGIN), Ok(Vec::new()));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use types::{InstanceId, StoreId};
+use placement::config::SETTINGS;
+use placement::{Placement, PlacementError};
+use types::{InstanceId, PeerId, RegionDescriptor, RegionId, StoreId};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -13,8 +15,8 @@ use crate::layout::{Layout, LayoutAnswer};
 use crate::machine::Totals;
 use crate::meta::Meta;
 use crate::record::{Record, RecordWrite, service_key};
-use crate::request::{Change, Held, IdBatch, Moment};
-use crate::routing::RoutingTable;
+use crate::request::{Change, Held, IdBatch, Moment, SplitIds};
+use crate::routing::{RegionInfo, RoutingTable};
 use crate::safe_point::{COLLECTOR, MAX_SERVICE_ID_BYTES, MAX_SERVICES, ServiceAnswer, ServiceSafePoint, TxnAdvance};
 use crate::store_info::{StoreDescription, StoreRecord, StoreState};
 use crate::version::Version;
@@ -22,11 +24,18 @@ use crate::version::Version;
 /// Most services whose lapsed wishes one update forgets, so that a write stays small.
 const EXPIRE_AT_ONCE: usize = 64;
 
+/// Most regions that one split makes.
+const MAX_SPLIT_REGIONS: u32 = 1024;
+
+/// Most peers of a region that splits; more than any region has on its way from one membership to another.
+const MAX_SPLIT_PEERS: usize = 64;
+
 /// Several changes that are written together. Memory goes on showing the state before it until the write has succeeded.
 pub(crate) struct Transaction<'a> {
     pub(crate) config: &'a CoordinatorConfig,
     pub(crate) ids: &'a mut IdAllocator,
     pub(crate) regions: &'a RoutingTable,
+    pub(crate) placement: &'a Placement,
     /// The state after the changes.
     pub(crate) meta: Meta,
     /// What to write.
@@ -42,6 +51,9 @@ impl Transaction<'_> {
             Change::AllocateIds { count, reply } => reply.hold(self.allocate_ids(count)),
             Change::PutStore { store, reply } => reply.hold(self.put_store(*store)),
             Change::RemoveStore { store, reply } => reply.hold(self.remove_store(store)),
+            Change::RestoreStore { store, reply } => reply.hold(self.restore_store(store)),
+            Change::Configure { settings, reply } => reply.hold(self.configure(settings)),
+            Change::AskSplit { region, count, reply } => reply.hold(self.ask_split(&region, count)),
             Change::GetLayout { store, instance, reply } => reply.hold(self.get_layout(store, instance)),
             Change::ConfirmBootstrap { store, instance, reply } => reply.hold(self.confirm_bootstrap(store, instance)),
             Change::AdvanceGcSafePoint { target, reply } => reply.hold(Ok(self.advance_gc(target))),
@@ -61,6 +73,15 @@ impl Transaction<'_> {
         if bound_ms > self.meta.timestamp_bound_ms {
             self.meta.timestamp_bound_ms = bound_ms;
             self.write(&Record::TimestampBound(bound_ms));
+        }
+    }
+
+    /// Reserves ids ahead of who will ask for them.
+    pub(crate) fn reserve_ids(&mut self) {
+        let bound = self.ids.bound_ahead();
+        if bound > self.meta.id_bound {
+            self.meta.id_bound = bound;
+            self.write(&Record::IdBound(bound));
         }
     }
 
@@ -140,14 +161,78 @@ impl Transaction<'_> {
         Ok(Some((**holder).clone()))
     }
 
-    fn remove_store(&mut self, store: StoreId) -> Result<(), CoordinatorError> {
+    /// A store that holds nothing is gone at once; any other leaves, and is gone when it is asked again once it is empty.
+    fn remove_store(&mut self, store: StoreId) -> Result<StoreState, CoordinatorError> {
         let record = (**self.meta.live_store(store)?).clone();
-        let regions = self.regions.regions().filter(|info| info.descriptor.peer_on(store).is_some()).count();
-        if regions > 0 {
-            return Err(CoordinatorError::StoreHoldsRegions { store, regions });
+        if self.meta.layout.is_none() || self.is_empty(store) {
+            self.set_store(StoreRecord { state: StoreState::Tombstone, ..record });
+            return Ok(StoreState::Tombstone);
         }
-        self.set_store(StoreRecord { state: StoreState::Tombstone, ..record });
+        if record.state == StoreState::Up {
+            let up = self.meta.live_stores().filter(|other| other.state == StoreState::Up).count();
+            let replicas = self.placement.config().max_replicas;
+            if up <= replicas {
+                return Err(CoordinatorError::TooFewStores { store, up, replicas });
+            }
+            self.set_store(StoreRecord { state: StoreState::Offline, ..record });
+        }
+        Ok(StoreState::Offline)
+    }
+
+    /// Whether no region can have a peer on a store. As long as a key is in no region that has reported, one might.
+    fn is_empty(&self, store: StoreId) -> bool {
+        let holds = |info: &RegionInfo| info.descriptor.peer_on(store).is_some();
+        self.placement.is_vacant(store) && self.regions.is_complete() && !self.regions.regions().any(holds)
+    }
+
+    fn restore_store(&mut self, store: StoreId) -> Result<(), CoordinatorError> {
+        let record = (**self.meta.live_store(store)?).clone();
+        self.set_store(StoreRecord { state: StoreState::Up, ..record });
         Ok(())
+    }
+
+    fn configure(&mut self, settings: Vec<(String, String)>) -> Result<(), CoordinatorError> {
+        let mut placement = self.meta.placement(self.config)?;
+        for (name, value) in &settings {
+            placement.set(name, value)?;
+        }
+        // All of them, because one may have changed another: a level of isolation goes with its label.
+        let before = self.meta.placement(self.config)?;
+        for name in SETTINGS {
+            let value = placement.get(name);
+            if let Some(value) = value.filter(|value| before.get(name).as_ref() != Some(value)) {
+                self.write(&Record::Setting(name.to_owned(), value.clone()));
+                self.meta.settings.insert(name.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_split(&mut self, region: &RegionDescriptor, count: u32) -> Result<Vec<SplitIds>, CoordinatorError> {
+        if self.meta.layout.is_none() {
+            return Err(self.meta.not_bootstrapped(self.config));
+        }
+        if !(1..=MAX_SPLIT_REGIONS).contains(&count) {
+            return Err(CoordinatorError::Count { what: "regions of a split", count, limit: MAX_SPLIT_REGIONS });
+        }
+        if self.placement.config().halt_scheduling {
+            return Err(CoordinatorError::SplitHalted);
+        }
+        if !(1..=MAX_SPLIT_PEERS).contains(&region.peers.len()) {
+            return Err(CoordinatorError::InvalidRegion { region: region.id, reason: "it must name its peers" });
+        }
+        self.regions.region(region.id).ok_or(PlacementError::RegionUnknown { region: region.id })?;
+        self.regions.check_epoch(region)?;
+        let needed = u64::from(count) * (1 + region.peers.len() as u64);
+        let last = self.take_ids(needed)?;
+        self.totals.ids += needed;
+        let mut ids = last + 1 - needed..=last;
+        let mut take = || ids.next().expect("they were just taken");
+        let split = (0..count).map(|_| SplitIds {
+            region: RegionId(take()),
+            peers: region.peers.iter().map(|_| PeerId(take())).collect(),
+        });
+        Ok(split.collect())
     }
 
     /// The store's record, if this disk is the one that joined under its id, or the first to do so (D14).

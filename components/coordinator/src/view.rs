@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use placement::{Placement, StoreCounts};
 use types::{ClusterId, Instant, KeyRange, RegionId, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
@@ -52,7 +53,22 @@ impl<'a> View<'a> {
 
     /// How many replicas a region has.
     pub fn replicas(&self) -> u32 {
-        self.leader.meta.cluster.replicas
+        self.placement().config().max_replicas as u32
+    }
+
+    /// Operators, their history, and how regions are placed.
+    pub fn placement(&self) -> &'a Placement {
+        &self.leader.placement
+    }
+
+    /// What lies on a store, by what regions report.
+    pub fn store_counts(&self, store: StoreId) -> StoreCounts {
+        self.placement().cluster().counts(store)
+    }
+
+    /// The moment that is looked at.
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// The oldest version that a store runs; `None` before the first store.

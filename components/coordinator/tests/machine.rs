@@ -344,7 +344,7 @@ fn report(region: &RegionDescriptor, store: u64, term: u64) -> RegionReport {
 }
 
 fn region_heartbeat(bench: &mut Bench, report: RegionReport) -> Result<(), CoordinatorError> {
-    bench.ask(|reply| Request::RegionHeartbeat { report: Box::new(report), reply })
+    bench.ask(|reply| Request::RegionHeartbeat { report: Box::new(report), reply }).map(drop)
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn heartbeats_of_strangers_and_of_no_cluster_are_refused() {
     assert_eq!(refused, Err(CoordinatorError::StoreNotFound { store: StoreId(8) }));
     assert_eq!(
         bench.ask(|reply| Change::RemoveStore { store: StoreId(1), reply }),
-        Err(CoordinatorError::StoreHoldsRegions { store: StoreId(1), regions: 3 })
+        Err(CoordinatorError::TooFewStores { store: StoreId(1), up: 3, replicas: 3 })
     );
 }
 

@@ -122,6 +122,11 @@ impl Scope {
         self.histogram(name, help, buckets::seconds())
     }
 
+    /// A histogram of durations in seconds that last minutes; the name ends in `_seconds`.
+    pub fn long_durations(&self, name: &str, help: &str) -> Histogram {
+        self.histogram(name, help, buckets::long_seconds())
+    }
+
     /// A histogram of durations in seconds per value of a label.
     pub fn durations_by<L: Label>(&self, name: &str, help: &str) -> ByLabel<L, Histogram> {
         self.histograms(name, help, buckets::seconds())

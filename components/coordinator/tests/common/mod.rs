@@ -44,6 +44,8 @@ pub struct Bench {
     pub at: Moment,
     pub writes: u64,
     pub failed: Option<CoordinatorError>,
+    /// Orders that were no answer.
+    pub orders: Vec<placement::RegionOrder>,
 }
 
 pub fn config() -> CoordinatorConfig {
@@ -73,6 +75,7 @@ impl Bench {
             at: Moment { now: Instant(1), unix_ms: 1_700_000_000_000 },
             writes: 0,
             failed: None,
+            orders: Vec::new(),
         }
     }
 
@@ -95,6 +98,7 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Answer(answer) => answer.deliver(),
+                Effect::Order(order) => self.orders.push(order),
                 Effect::Write { task, term, writes } => self.tasks.push_back(Task::Write(task, term, writes)),
                 Effect::Load { task } => self.tasks.push_back(Task::Load(task)),
                 Effect::Serving { .. } | Effect::StoodDown => {}

@@ -32,10 +32,28 @@ labels! {
 }
 
 labels! {
+    /// What becomes of operators.
+    OperatorEvent: "event" {
+        /// One was made.
+        Created = "created",
+        /// One ended as planned.
+        Finished = "finished",
+        /// One took too long.
+        TimedOut = "timed_out",
+        /// One became impossible, or people cancelled it.
+        Cancelled = "cancelled",
+        /// One made way for a more urgent one.
+        Replaced = "replaced",
+    }
+}
+
+labels! {
     /// What the coordinator thinks of a store.
     StoreCondition: "state" {
         /// Its heartbeats come.
         Up = "up",
+        /// It was told to leave and is being emptied.
+        Offline = "offline",
         /// They have been missing for a while.
         Disconnected = "disconnected",
         /// They have been missing for so long that its regions need replacing.
@@ -66,6 +84,18 @@ pub struct CoordinatorMetrics {
     pub regions_with_leader: IntGauge,
     /// Stores, by condition.
     pub stores: ByLabel<StoreCondition, IntGauge>,
+    /// Operators, by what became of them.
+    pub operators: ByLabel<OperatorEvent, IntCounter>,
+    /// From an operator's beginning to its end, of those that ended as planned.
+    pub operator_duration: Histogram,
+    /// Operators under way.
+    pub operators_running: IntGauge,
+    /// Regions that need an operator and wait for a limit.
+    pub regions_waiting: IntGauge,
+    /// How often a limit kept a region waiting.
+    pub operators_limited: IntCounter,
+    /// Orders given to stores, repetitions included.
+    pub orders: IntCounter,
     /// One while this member leads.
     pub is_leader: IntGauge,
 }
@@ -85,6 +115,14 @@ impl CoordinatorMetrics {
             regions: scope.gauge("pd_regions", "Regions that the coordinator knows."),
             regions_with_leader: scope.gauge("pd_regions_with_leader", "Regions whose leader the coordinator knows."),
             stores: scope.gauges("pd_stores", "Stores that the coordinator knows, by state."),
+            operators: scope.counters("pd_operator_total", "Operators, by what became of them."),
+            operator_duration: scope
+                .long_durations("pd_operator_duration_seconds", "From an operator's beginning to its end as planned."),
+            operators_running: scope.gauge("pd_operators", "Operators under way."),
+            regions_waiting: scope.gauge("pd_regions_waiting", "Regions that wait for a limit to get an operator."),
+            operators_limited: scope
+                .counter("pd_operator_limited_total", "How often a limit kept a region from getting an operator."),
+            orders: scope.counter("pd_order_total", "Orders given to stores, repetitions included."),
             is_leader: scope.gauge("pd_is_leader", "One while this coordinator leads."),
         }
     }

@@ -5,8 +5,9 @@ use coordinator::{
     DownPeer, Flow, RegionInfo, RegionReport, ServiceSafePoint, StoreDescription, StoreState, StoreStats, StoreView,
     Timestamp,
 };
+use placement::{OrderKind, PeerChange, PeerChangeKind, RegionOrder, SplitPolicy};
 use proto::convert::ConvertError;
-use proto::{metapb, pdpb};
+use proto::{eraftpb, metapb, pdpb};
 use types::{KeyRange, Peer, RegionDescriptor};
 
 use super::regions::detached;
@@ -142,6 +143,52 @@ pub(super) fn region_report(message: pdpb::RegionHeartbeatRequest) -> Result<Reg
 fn down_peer(stats: pdpb::PeerStats) -> Result<DownPeer, ConvertError> {
     let peer = stats.peer.ok_or(ConvertError::Missing { message: "PeerStats", field: "peer" })?;
     Ok(DownPeer { peer: peer.try_into()?, down_seconds: stats.down_seconds })
+}
+
+/// An order as a region's leader gets it.
+pub(super) fn region_order(order: RegionOrder) -> pdpb::RegionHeartbeatResponse {
+    let answer = pdpb::RegionHeartbeatResponse {
+        region_id: order.region.0,
+        region_epoch: Some(order.epoch.into()),
+        target_peer: Some(order.leader.into()),
+        ..Default::default()
+    };
+    match order.kind {
+        OrderKind::TransferLeader(to) => {
+            let peers: Vec<metapb::Peer> = to.into_iter().map(metapb::Peer::from).collect();
+            // Stores that know only one target take the first; the others choose among all.
+            let transfer_leader = Some(pdpb::TransferLeader { peer: peers.first().copied(), peers });
+            pdpb::RegionHeartbeatResponse { transfer_leader, ..answer }
+        }
+        OrderKind::ChangePeer(change) => {
+            pdpb::RegionHeartbeatResponse { change_peer: Some(change_peer(change)), ..answer }
+        }
+        OrderKind::ChangePeers(changes) => {
+            let changes = changes.into_iter().map(change_peer).collect();
+            pdpb::RegionHeartbeatResponse { change_peer_v2: Some(pdpb::ChangePeerV2 { changes }), ..answer }
+        }
+        OrderKind::Split(policy) => {
+            pdpb::RegionHeartbeatResponse { split_region: Some(split_region(policy)), ..answer }
+        }
+    }
+}
+
+fn change_peer(change: PeerChange) -> pdpb::ChangePeer {
+    let change_type = match change.kind {
+        PeerChangeKind::AddVoter => eraftpb::ConfChangeType::AddNode,
+        PeerChangeKind::AddLearner => eraftpb::ConfChangeType::AddLearnerNode,
+        PeerChangeKind::Remove => eraftpb::ConfChangeType::RemoveNode,
+    };
+    pdpb::ChangePeer { peer: Some(change.peer.into()), change_type: change_type.into() }
+}
+
+fn split_region(policy: SplitPolicy) -> pdpb::SplitRegion {
+    let (policy, keys) = match policy {
+        SplitPolicy::Scan => (pdpb::CheckPolicy::Scan, Vec::new()),
+        SplitPolicy::Approximate => (pdpb::CheckPolicy::Approximate, Vec::new()),
+        SplitPolicy::Keys(keys) => (pdpb::CheckPolicy::Usekey, keys),
+    };
+    pdpb::SplitRegion { policy: policy.into(), keys }
 }
 
 /// A region as scans give it.

@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use coordinator::OrderSink;
 use parking_lot::Mutex;
+use placement::RegionOrder;
 use proto::pdpb::RegionHeartbeatResponse;
 use tokio::sync::mpsc;
 use types::StoreId;
+
+use super::convert;
 
 /// Most orders that wait for one store to read them.
 pub const ORDERS_CAPACITY: usize = 1024;
@@ -70,6 +74,15 @@ impl OrderStreams {
         open.last_number += 1;
         let stream = OpenStream { number: open.last_number, orders };
         (Binding { streams: self.clone(), stream, store: None }, receiver)
+    }
+}
+
+impl OrderSink for OrderStreams {
+    /// To the store of the region's leader. Where that is not connected or does not read, the order is lost: it is given
+    /// again when the region reports.
+    fn order(&self, order: RegionOrder) {
+        let store = order.leader.store_id;
+        let _ = self.send(store, convert::region_order(order));
     }
 }
 

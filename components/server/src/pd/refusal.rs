@@ -4,6 +4,7 @@
 //! another member and try again. So what may go well elsewhere or later fails the call, and the rest is in the header.
 
 use coordinator::CoordinatorError;
+use placement::PlacementError;
 use proto::convert::ConvertError;
 use proto::pdpb;
 use proto::pdpb::ErrorType;
@@ -61,14 +62,36 @@ fn header_type(error: &CoordinatorError) -> Option<ErrorType> {
         | E::InvalidStore { .. }
         | E::InvalidRegion { .. }
         | E::Invalid { .. }
+        | E::Setting(_)
         | E::SafePointBehind { .. } => Some(ErrorType::InvalidValue),
         E::Exhausted { .. }
         | E::StoreNotFound { .. }
         | E::InstanceMismatch { .. }
         | E::StoreBootstrapped { .. }
-        | E::StoreHoldsRegions { .. }
+        | E::TooFewStores { .. }
+        | E::SplitHalted
         | E::StaleRegion { .. }
         | E::TwoLeaders { .. } => Some(ErrorType::Unknown),
+        E::Placement(error) => placement_type(error),
+    }
+}
+
+fn placement_type(error: &PlacementError) -> Option<ErrorType> {
+    use PlacementError as P;
+    match error {
+        P::NoId | P::TooMany { .. } => None,
+        P::RegionUnknown { .. } | P::NoOperator { .. } => Some(ErrorType::RegionNotFound),
+        P::SplitKeys { .. } => Some(ErrorType::InvalidValue),
+        P::StoreUnknown { .. }
+        | P::StoreUnfit { .. }
+        | P::PeerExists { .. }
+        | P::PeerMissing { .. }
+        | P::Joint { .. }
+        | P::LosesQuorum { .. }
+        | P::LastVoter { .. }
+        | P::Occupied { .. }
+        | P::NoStore { .. }
+        | P::Nothing { .. } => Some(ErrorType::Unknown),
     }
 }
 
@@ -78,18 +101,29 @@ pub(super) fn status(error: &CoordinatorError) -> Status {
     let message = error.to_string();
     match error {
         E::NotLeader | E::NotWritten(_) | E::Undetermined => Status::unavailable(message),
-        E::Busy { .. } => Status::resource_exhausted(message),
+        E::Placement(PlacementError::NoId) => Status::unavailable(message),
+        E::Busy { .. } | E::Placement(PlacementError::TooMany { .. }) => Status::resource_exhausted(message),
         E::Failed { .. } | E::Config { .. } | E::Exhausted { .. } => Status::internal(message),
-        E::StoreNotFound { .. } => Status::not_found(message),
-        E::Count { .. } | E::InvalidStore { .. } | E::InvalidRegion { .. } | E::Invalid { .. } => {
-            Status::invalid_argument(message)
-        }
+        E::StoreNotFound { .. }
+        | E::Placement(
+            PlacementError::RegionUnknown { .. }
+            | PlacementError::StoreUnknown { .. }
+            | PlacementError::NoOperator { .. },
+        ) => Status::not_found(message),
+        E::Count { .. }
+        | E::InvalidStore { .. }
+        | E::InvalidRegion { .. }
+        | E::Invalid { .. }
+        | E::Setting(_)
+        | E::Placement(PlacementError::SplitKeys { .. }) => Status::invalid_argument(message),
         E::StoreTombstone { .. }
         | E::DuplicateAddress { .. }
         | E::IncompatibleVersion { .. }
         | E::InstanceMismatch { .. }
         | E::StoreBootstrapped { .. }
-        | E::StoreHoldsRegions { .. }
+        | E::TooFewStores { .. }
+        | E::SplitHalted
+        | E::Placement(_)
         | E::AlreadyBootstrapped
         | E::NotBootstrapped { .. }
         | E::BootstrapByStore { .. }

@@ -1,5 +1,6 @@
 //! All services of the port, made at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use coordinator::{Coordinator, CoordinatorError, Surroundings};
@@ -33,10 +34,15 @@ pub struct PdServices {
 }
 
 impl PdServices {
-    /// Services over a coordinator, which may not lead yet, with the same surroundings.
+    /// Services over a coordinator, which may not lead yet, with the same surroundings. Its orders go out here.
+    ///
+    /// # Panics
+    /// When there are services over it already.
     pub fn new(coordinator: Coordinator, member: Member, around: Surroundings) -> Self {
+        let orders = OrderStreams::default();
+        coordinator.send_orders_by(Arc::new(orders.clone()));
         let bridge = Bridge::new(coordinator, member, around);
-        Self { bridge, orders: OrderStreams::default(), keepalive_interval: KEEPALIVE_INTERVAL }
+        Self { bridge, orders, keepalive_interval: KEEPALIVE_INTERVAL }
     }
 
     /// Keeps heartbeat streams alive at another interval than [`KEEPALIVE_INTERVAL`].
