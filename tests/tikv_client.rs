@@ -211,7 +211,7 @@ fn nothing_acknowledged_is_lost_while_stores_are_killed() {
         let mut cluster = Cluster::start(ClusterShape::default()).await;
         // Each client has a cache of regions of its own, and learns of a move by itself.
         let clients = [cluster.tikv_client().await, cluster.tikv_client().await, cluster.tikv_client().await];
-        let load = Load::start(&clients, 6);
+        let load = Load::start(&clients, 6, None);
         let is_over = Arc::new(AtomicBool::new(false));
         let counters = tokio::spawn(count_until(clients[0].clone(), Arc::clone(&is_over)));
 

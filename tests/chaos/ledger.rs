@@ -88,13 +88,12 @@ impl Page {
     }
 
     /// Reads every key as a client does.
-    pub async fn read(&self, client: &RawClient) -> BTreeMap<Bytes, Bytes> {
-        let client = client.with_cf(ColumnFamily::Write);
+    pub async fn read(&self, client: &client::RawClient) -> BTreeMap<Bytes, Bytes> {
+        let client = client.with_column_family(types::ColumnFamily::Write);
         let keys: Vec<_> = self.acknowledged.keys().chain(self.unknown.keys()).cloned().collect();
         let mut found = BTreeMap::new();
         for keys in keys.chunks(KEYS_PER_READ) {
-            let pairs = client.batch_get(keys.to_vec()).await.expect("the cluster serves at the end");
-            found.extend(pairs.into_iter().map(|pair| (Vec::<u8>::from(pair.0).into(), pair.1.into())));
+            found.extend(client.batch_get(keys.to_vec()).await.expect("the cluster serves at the end"));
         }
         found
     }

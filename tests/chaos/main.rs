@@ -111,7 +111,8 @@ async fn round(seed: u64, network: Box<dyn Network>) {
 
     let mut disturber = Disturber::start(shape, network).await;
     let clients = [disturber.cluster.tikv_client().await, disturber.cluster.tikv_client().await];
-    let load = Load::start(&clients, 4);
+    let ours = disturber.cluster.raw_client_that_writes_once().await;
+    let load = Load::start(&clients, 4, Some(&ours));
     let ledger = Ledger::start(&clients[0], 6);
     let timestamps = Timestamps::start(disturber.cluster.endpoints(), 2);
     let counter = clients[1].clone();
@@ -131,7 +132,7 @@ async fn round(seed: u64, network: Box<dyn Network>) {
     history::check(&finished.operations).unwrap_or_else(|found| panic!("{found}"));
 
     cluster.caught_up().await;
-    page.check(&page.read(&cluster.tikv_client().await).await);
+    page.check(&page.read(&cluster.raw_client().await).await);
     cluster.assert_no_panic();
     cluster.stores.iter().for_each(Process::terminate);
     for store in &mut cluster.stores {

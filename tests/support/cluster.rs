@@ -125,6 +125,11 @@ impl Cluster {
         RawClient::new(self.pd().await, ClientConfig::default())
     }
 
+    /// A client over our own stubs that never sends a write again whose outcome is unknown.
+    pub async fn raw_client_that_writes_once(&self) -> RawClient {
+        RawClient::new(self.pd().await, ClientConfig { repeat_unknown_writes: false, ..ClientConfig::default() })
+    }
+
     /// TiKV's client.
     pub async fn tikv_client(&self) -> tikv_client::RawClient {
         tikv_client::RawClient::new(self.endpoints()).await.unwrap()
