@@ -133,9 +133,17 @@ const COMMON_BANS: &[&str] = &[
     "rocksdb::DBCommon::flush_cf_opt",
 ];
 
-/// The feature that lets bugs be planted, and the only crate whose tests may have it. Nothing may have it by default.
-const PLANTED: &str = "planted";
-const PLANTED_IN_TESTS_OF: &str = "sim";
+/// A feature that no build for users may have, and the only crate whose tests may ask for it.
+struct TestFeature {
+    name: &'static str,
+    in_tests_of: &'static str,
+    what: &'static str,
+}
+
+const TEST_FEATURES: &[TestFeature] = &[
+    TestFeature { name: "planted", in_tests_of: "sim", what: "planted bugs" },
+    TestFeature { name: "failpoints", in_tests_of: "raftyard", what: "fail points" },
+];
 
 /// One dependency as a manifest declares it.
 struct Edge {
@@ -230,24 +238,29 @@ fn faults(graph: &Graph) -> Vec<String> {
     faults.extend(graph.edges.iter().flat_map(reserved_edge));
     faults.extend(graph.edges.iter().filter_map(undetermined_edge));
     faults.extend(network_below_embed(graph));
-    faults.extend(graph.edges.iter().filter_map(planting_edge));
-    faults.extend(graph.features.iter().filter_map(planting_feature));
+    faults.extend(graph.edges.iter().flat_map(test_feature_edge));
+    faults.extend(graph.features.iter().flat_map(hidden_test_feature));
     faults
 }
 
-/// A dependency that brings planted bugs into what users run, or into the tests of others than the simulator.
-fn planting_edge(edge: &Edge) -> Option<String> {
-    let plants = edge.features.iter().any(|feature| feature == PLANTED);
-    let allowed = edge.test && edge.from == PLANTED_IN_TESTS_OF;
-    let Edge { from, to, .. } = edge;
-    (plants && !allowed).then(|| format!("{from} asks {to} for planted bugs; only {PLANTED_IN_TESTS_OF}'s tests may"))
+/// A dependency that brings a test's feature into what users run, or into the tests of others.
+fn test_feature_edge(edge: &Edge) -> Vec<String> {
+    let Edge { from, to, test, features } = edge;
+    let asked = TEST_FEATURES.iter().filter(|feature| features.iter().any(|asked| asked == feature.name));
+    let forbidden = asked.filter(|feature| !(*test && from == feature.in_tests_of));
+    forbidden
+        .map(|TestFeature { in_tests_of, what, .. }| {
+            format!("{from} asks {to} for {what}; only {in_tests_of}'s tests may")
+        })
+        .collect()
 }
 
-/// A feature that plants bugs under another name: by default, or in passing.
-fn planting_feature(feature: &Feature) -> Option<String> {
+/// A feature that switches a test's feature on under another name: by default, or in passing.
+fn hidden_test_feature(feature: &Feature) -> Vec<String> {
     let Feature { of, name, enables } = feature;
-    let plants = enables.iter().any(|enabled| enabled.rsplit('/').next() == Some(PLANTED));
-    (plants && name != PLANTED).then(|| format!("{of}'s feature {name} plants bugs: only {PLANTED:?} may"))
+    let enabled = |test: &&TestFeature| enables.iter().any(|enabled| enabled.rsplit('/').next() == Some(test.name));
+    let hidden = TEST_FEATURES.iter().filter(enabled).filter(|test| name != test.name);
+    hidden.map(|test| format!("{of}'s feature {name} switches on {}: only {:?} may", test.what, test.name)).collect()
 }
 
 /// Crates without a layer, and layers without a crate.
@@ -418,21 +431,29 @@ fn a_network_far_below_embed_is_a_fault() {
 }
 
 #[test]
-fn planted_bugs_stay_in_the_simulator() {
-    for edge in ["store -> types/planted", "raftyard ~> types/planted", "raftyard -> sim/planted"] {
+fn features_of_tests_stay_in_tests() {
+    for (edge, what) in [
+        ("store -> types/planted", "planted bugs"),
+        ("raftyard ~> types/planted", "planted bugs"),
+        ("raftyard -> sim/planted", "planted bugs"),
+        ("raftyard -> server/failpoints", "fail points"),
+        ("server ~> store/failpoints", "fail points"),
+    ] {
         let faults = faults(&Graph::parse(&[edge]));
-        assert!(faults.iter().any(|fault| fault.contains("planted bugs")), "{edge}: {faults:?}");
+        assert!(faults.iter().any(|fault| fault.contains(what)), "{edge}: {faults:?}");
     }
-    assert_eq!(faults(&Graph::parse(&["sim -> types", "sim ~> types/planted"])), Vec::<String>::new());
+    let sound = ["sim -> types", "sim ~> types/planted", "raftyard ~> server/failpoints"];
+    assert_eq!(faults(&Graph::parse(&sound)), Vec::<String>::new());
 
-    let feature = |of: &str, name: &str, enables: &str| Feature {
-        of: of.to_owned(),
-        name: name.to_owned(),
-        enables: vec![enables.to_owned()],
+    let faults = |of: &str, name: &str, enables: &str| {
+        let (of, name, enables) = (of.to_owned(), name.to_owned(), vec![enables.to_owned()]);
+        hidden_test_feature(&Feature { of, name, enables }).len()
     };
-    assert!(planting_feature(&feature("sim", "default", "planted")).is_some());
-    assert!(planting_feature(&feature("store", "fast", "types/planted")).is_some());
-    assert!(planting_feature(&feature("sim", "planted", "types/planted")).is_none());
+    assert_eq!(faults("sim", "default", "planted"), 1);
+    assert_eq!(faults("store", "fast", "types/planted"), 1);
+    assert_eq!(faults("server", "default", "failpoints"), 1);
+    assert_eq!(faults("sim", "planted", "types/planted"), 0);
+    assert_eq!(faults("server", "failpoints", "store/failpoints"), 0);
 }
 
 #[test]

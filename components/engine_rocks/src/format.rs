@@ -98,7 +98,9 @@ fn create(engine: Engine, directory: &Path) -> std::io::Result<()> {
     let mut file = File::create(&aside)?;
     file.write_all(&encode(engine))?;
     file.sync_all()?;
+    fail_point!("format-written");
     fs::rename(&aside, directory.join(FILE))?;
+    fail_point!("format-renamed");
     sync_directory(directory)
 }
 

@@ -12,6 +12,9 @@
 //!
 //! Reading order: [`config`], `format`, `keys`, `options`, then `log` and `state`.
 
+#[macro_use]
+mod failpoint;
+
 pub mod config;
 mod error;
 mod format;

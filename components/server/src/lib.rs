@@ -7,6 +7,9 @@
 //!
 //! Reading order: [`node`], [`config`], [`kv`], [`health`], [`status`], [`pd`].
 
+#[macro_use]
+mod failpoint;
+
 pub mod config;
 mod config_keys;
 pub mod health;

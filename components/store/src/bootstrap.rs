@@ -52,10 +52,13 @@ pub fn bootstrap_planting(
     let peers = own_peers(ident.store, regions)?;
     refuse_foreign_state(engines)?;
     let round = write_state(engines, ident, regions)?;
+    fail_point!("bootstrap-state-written");
     if !planted.has(PlantedBug::BootstrapUnfenced) {
         fence(&*engines.state, &[(WriterId::Bootstrap, round)])?;
     }
+    fail_point!("bootstrap-fenced");
     engines.log.write(log_batch(ident, regions, &peers), Durability::Synced)?;
+    fail_point!("bootstrap-log-written");
     Ok(())
 }
 

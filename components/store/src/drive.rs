@@ -35,6 +35,7 @@ impl Store {
     /// When the store is not bootstrapped, when an engine fails, or when the engines contradict each other.
     pub fn open(config: StoreConfig, engines: Engines, around: Surroundings) -> Result<Self, StoreError> {
         let recovered = recover(&engines, config.planted)?;
+        fail_point!("open-recovered");
         let ident = recovered.ident;
         let around = Surroundings { logger: around.logger.new(o!("store_id" => ident.store.0)), ..around };
         let instances: BTreeMap<_, _> = engines.log.instances()?.into_iter().collect();
@@ -56,6 +57,7 @@ impl Store {
             around,
         });
         delete_truncated(&shared, &recovered.regions)?;
+        fail_point!("open-logs-deleted");
         let count = recovered.regions.len();
         for restored in recovered.regions {
             register(&shared, restored)?;

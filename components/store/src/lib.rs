@@ -12,6 +12,9 @@
 //! Reading order: [`handle`], [`mod@bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
 //! `rebuild`, `upkeep`, [`threads`].
 
+#[macro_use]
+mod failpoint;
+
 mod apply_poller;
 pub mod bootstrap;
 pub mod config;

@@ -179,7 +179,9 @@ impl Upkeep {
     fn flush(&mut self, shared: &Shared) -> Result<(), StoreError> {
         let (written, log_bytes) = (shared.clean_up.written(), shared.engines.log.statistics().bytes_written);
         let started = shared.around.clock.now();
+        fail_point!("upkeep-begun");
         fence(&*shared.engines.state, &written)?;
+        fail_point!("upkeep-flushed");
         self.log_bytes_at_flush = log_bytes;
         shared.around.metrics.forced_flushes.inc();
         let took = shared.around.clock.now().since(started);
@@ -199,6 +201,7 @@ impl Upkeep {
             count_compactions(shared, &batch)?;
             // Losing a deletion costs nothing: a restart computes it again from the truncated indexes.
             shared.engines.log.write(batch, Durability::Buffered)?;
+            fail_point!("upkeep-logs-deleted");
         }
         Ok(())
     }

@@ -59,10 +59,12 @@ impl RocksLogEngine {
     pub fn open(path: &Path, config: &LogEngineConfig, logger: Logger) -> Result<Self> {
         format::claim(Engine::Log, path)?;
         wal_check::check(path)?;
+        fail_point!("log-checked");
         let options = options::database(config, &logger);
         let family = ColumnFamilyDescriptor::new(DEFAULT_COLUMN_FAMILY_NAME, options::entries(config));
         let db =
             DB::open_cf_descriptors(&options, path, [family]).map_err(|error| Engine::Log.open_error(path, error))?;
+        fail_point!("log-opened");
         let table = RegionTable::new(recover::load_regions(&db)?);
         let (synced, buffered) = (options::synced(), WriteOptions::default());
         let (regions_in_use, poison) = (RwLock::default(), OnceLock::new());

@@ -54,8 +54,10 @@ impl RocksStateEngine {
     pub fn open(path: &Path, config: &StateEngineConfig, logger: Logger) -> Result<Self> {
         format::claim(Engine::State, path)?;
         let options = options::database(config, &logger);
+        fail_point!("state-claimed");
         let db = DB::open_cf_descriptors(&options, path, options::families(config))
             .map_err(|error| Engine::State.open_error(path, error))?;
+        fail_point!("state-opened");
         Ok(Self {
             db: Arc::new(db),
             options,

@@ -99,6 +99,7 @@ async fn start(
     let logger = logger.new(o!("component" => "coordinator"));
     let engines = OpenEngines::open(&settings.data_dir, config, &logger)?.engines;
     claim(&settings.data_dir, NodeRole::Coordinator, store::bootstrapped(&engines)?.is_some())?;
+    fail_point!("role-claimed");
     let ident = bring_up(&engines, &logger)?;
 
     let inside = coordinator::Surroundings {
@@ -154,6 +155,7 @@ fn bring_up(engines: &Engines, logger: &Logger) -> Result<StoreIdent, NodeError>
     let cluster = ClusterId((entropy_seed() >> 1).max(1));
     let ident = StoreIdent { cluster, store: STORE, instance: entropy_seed().into() };
     store::bootstrap(engines, ident, &[home_region(STORE)])?;
+    fail_point!("cluster-made");
     info!(logger, "a new cluster is made"; "cluster_id" => cluster.0);
     Ok(ident)
 }

@@ -25,6 +25,7 @@ impl OpenEngines {
     /// `Locked` when another process has them open; the engines' own otherwise.
     pub fn open(data_dir: &Path, config: &Config, logger: &Logger) -> Result<Self, EngineError> {
         let log = Arc::new(RocksLogEngine::open(&data_dir.join("log"), &config.log_engine, logger.clone())?);
+        fail_point!("engines-log-opened");
         let state = Arc::new(RocksStateEngine::open(&data_dir.join("state"), &config.state_engine, logger.clone())?);
         Ok(Self { engines: Engines { log: log.clone(), state: state.clone() }, log, state })
     }

@@ -11,6 +11,8 @@ pub(super) fn replace(dir: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
+    fail_point!("file-written");
     fs::rename(&temporary, path)?;
+    fail_point!("file-renamed");
     File::open(dir)?.sync_all()
 }

@@ -50,13 +50,18 @@ pub(super) async fn join(
         let (found, expected) = (ident.cluster.0, pd.cluster_id().0);
         return Err(NodeError::OtherCluster { data_dir: data_dir.display().to_string(), found, expected });
     }
+    fail_point!("join-intended");
     pd.put_store(&description.of(ident)).await?;
+    fail_point!("join-registered");
     if made.is_none() {
         bootstrap(engines, pd, ident, logger).await?;
     }
+    fail_point!("join-bootstrapped");
     if intent::read(data_dir)?.is_some() {
         pd.confirm_bootstrap(ident.store, ident.instance).await?;
+        fail_point!("join-confirmed");
         intent::remove(data_dir)?;
+        fail_point!("join-intent-removed");
     }
     Ok(ident)
 }
@@ -71,6 +76,7 @@ async fn intend(data_dir: &Path, pd: &PdClient) -> Result<StoreIdent, NodeError>
         store: pd.alloc_id().await?.into(),
         instance: runtime::clock::entropy_seed().into(),
     };
+    fail_point!("join-id-given");
     intent::write(data_dir, ident)?;
     Ok(ident)
 }

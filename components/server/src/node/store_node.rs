@@ -106,6 +106,7 @@ async fn start(
     let side = listen(&server.status_addr, &server.status_addr).await?;
     let engines = Arc::new(OpenEngines::open(&server.data_dir, config, logger)?);
     claim(&server.data_dir, NodeRole::Store, store::bootstrapped(&engines.engines)?.is_some())?;
+    fail_point!("role-claimed");
     let pd = connect(&server.pd_endpoints, logger).await?;
     let description = describe(config, &main, &side, started);
     let ident = join(&server.data_dir, &engines.engines, &pd, &description, logger).await?;
