@@ -14,7 +14,6 @@ use crate::chance::Dice;
 use crate::coordinating::serves;
 use crate::faults::Faults;
 use crate::guests::NoGuests;
-use crate::node::HOME;
 use crate::profile::Profile;
 use crate::shape::{Shape, draw_workload};
 use crate::simulation::{Happening, Simulation, Wrong};
@@ -26,6 +25,9 @@ pub(crate) const LIVENESS_BOUND: Duration = Duration::from_secs(120);
 
 /// How long the cluster may take to come to rest.
 const REST_BOUND: Duration = Duration::from_secs(300);
+
+/// How long the cluster is left alone at the end.
+const REST: Duration = Duration::from_secs(3);
 
 /// How often it is looked whether something has come about.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -269,44 +271,60 @@ impl Simulation {
         self.rest_clients()
     }
 
-    /// Every member of every region has applied the same.
+    /// Every member of every region has applied the same, and stays so.
     pub(crate) fn come_to_rest(&mut self) -> Result<(), Wrong> {
-        let mut look_at = self.now;
-        self.until(REST_BOUND, "every member has applied everything", |simulation| {
-            if simulation.now < look_at {
-                return false;
-            }
-            look_at = simulation.now + LOOK_INTERVAL;
-            simulation.is_at_rest()
-        })
+        self.wait_for_rest()?;
+        // Logs that were kept for somebody are compacted now.
+        let end = self.now + REST;
+        while self.now < end {
+            self.step()?;
+        }
+        self.wait_for_rest()
     }
 
-    fn is_at_rest(&mut self) -> bool {
-        let mut ends: BTreeMap<RegionId, Vec<RegionStatus>> = BTreeMap::new();
-        for node in self.nodes.iter_mut().filter(|node| node.loss.is_none() && node.store != HOME) {
-            let Some(running) = node.running_mut() else { return false };
-            let handle = running.stepper.handle();
-            let found = Arc::new(Mutex::new(Vec::new()));
-            for view in handle.regions() {
-                let found = Arc::clone(&found);
-                handle.inspect(view.descriptor.id, Inspector::new(move |status| found.lock().push(status)));
+    fn wait_for_rest(&mut self) -> Result<(), Wrong> {
+        let deadline = self.now + REST_BOUND;
+        while !self.is_at_rest()? {
+            if self.now > deadline {
+                let bound = REST_BOUND.as_secs();
+                return Err(format!("not within {bound} simulated seconds: every member has applied everything"));
             }
-            running.stepper.run_until_idle();
-            for status in found.lock().drain(..).flatten() {
-                ends.entry(status.descriptor.id).or_default().push(status);
+            let end = self.now + LOOK_INTERVAL;
+            while self.now < end {
+                self.step()?;
             }
         }
+        Ok(())
+    }
+
+    fn is_at_rest(&mut self) -> Result<bool, Wrong> {
+        let mut ends: BTreeMap<(bool, RegionId), Vec<RegionStatus>> = BTreeMap::new();
         for at in 0..self.nodes.len() {
-            // Whatever the look at them made them send is sent.
-            if self.take_up(at).is_err() {
-                return false;
+            let node = &self.nodes[at];
+            if node.loss.is_some() {
+                continue;
+            }
+            if node.is_paused(self.now) || node.running().is_none() {
+                return Ok(false);
+            }
+            let found = Arc::new(Mutex::new(Vec::new()));
+            self.run(at, true, |running, _| {
+                let handle = running.stepper.handle();
+                for view in handle.regions() {
+                    let found = Arc::clone(&found);
+                    handle.inspect(view.descriptor.id, Inspector::new(move |status| found.lock().push(status)));
+                }
+                running.stepper.run_until_idle();
+            })?;
+            for status in found.lock().drain(..).flatten() {
+                ends.entry((at == self.home(), status.descriptor.id)).or_default().push(status);
             }
         }
-        ends.values().all(|members| {
+        Ok(ends.values().all(|members| {
             let last = members[0].last_index;
             members.iter().all(|member| {
                 member.last_index == last && member.committed == last && member.apply_state.applied == last
             })
-        })
+        }))
     }
 }
