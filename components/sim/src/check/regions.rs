@@ -26,6 +26,8 @@ pub struct Regions {
     /// What a region was at each epoch, wherever it was seen first.
     epochs: BTreeMap<(RegionId, u64, u64), RegionDescriptor>,
     leaders: BTreeMap<RegionId, Leader>,
+    /// Whether the regions have covered every key. A cluster is born store by store: before that, some are not known.
+    are_complete: bool,
 }
 
 fn grows(before: RegionEpoch, after: RegionEpoch) -> bool {
@@ -53,7 +55,9 @@ impl Regions {
             format!("region {region}: at one epoch store {store} has {after:?}, and another had {known:?}")
         })?;
         check_overlap(store, after, ledger)?;
-        check_tiles(ledger)
+        let tiles = check_tiles(ledger);
+        self.are_complete |= tiles.is_ok();
+        if self.are_complete { tiles } else { Ok(()) }
     }
 
     fn on_role(&mut self, store: StoreId, view: &RegionView, ledger: &Ledger) -> Result<(), Violation> {
