@@ -46,6 +46,11 @@ pub struct TransportConfig {
     pub keepalive_interval: Duration,
     /// How long a probe may stay unanswered before the connection is given up.
     pub keepalive_timeout: Duration,
+    /// Most snapshots that are sent at a time, and most that are received; more are refused. Above what the store permits
+    /// itself, so that it decides.
+    pub max_snapshots: usize,
+    /// Attempts in a row that may bring a snapshot no further before it is given up.
+    pub snapshot_attempts: u32,
     /// How streams are protected.
     pub security: TransportSecurity,
 }
@@ -65,6 +70,8 @@ impl Default for TransportConfig {
             unreachable_interval: Duration::from_secs(1),
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            max_snapshots: 128,
+            snapshot_attempts: 10,
             security: TransportSecurity::Plain,
         }
     }

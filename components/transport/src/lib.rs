@@ -15,21 +15,31 @@
 //! - What comes in is checked before it is handed on: it must be a raft message, from the store that said Hello, to this
 //!   store. Anything else is dropped and counted, or ends the stream; nothing a stranger sends makes this crate panic.
 //!
+//! **Snapshots** have a service of their own and a connection for each, so that they never stand in front of a message. The
+//! sender offers a manifest, the receiver says what it wants of it, chunks follow within a window of what the receiver has
+//! verified, and a broken stream is replaced by another that goes on where the receiver is. What is in a snapshot, and who
+//! may send or take one, is decided by [`SnapshotSource`] and [`SnapshotHandler`].
+//!
 //! This crate must never block a poller, and never look into a raft message beyond its type and size.
 //!
-//! Reading order: [`config`], [`collaborators`], `wire`, `queue`, `link` (the sending half), `inbound` (the
-//! receiving half), [`transport`].
+//! Reading order: [`config`], [`collaborators`], `wire`, `queue`, `dial` and `link` (the sending half), `handshake` and
+//! `inbound` (the receiving half), [`transport`]; then [`snapshot`], `snapshot_out`, `snapshot_in`.
 
 pub mod collaborators;
 pub mod config;
 pub mod metrics;
 pub mod transport;
 
+mod dial;
+mod handshake;
 mod inbound;
 mod link;
 mod queue;
 mod session;
 mod shared;
+pub mod snapshot;
+mod snapshot_in;
+mod snapshot_out;
 mod wire;
 
 pub use collaborators::{
@@ -38,4 +48,8 @@ pub use collaborators::{
 pub use config::{TransportConfig, TransportSecurity};
 pub use inbound::Inbound;
 pub use metrics::TransportMetrics;
+pub use snapshot::{
+    SendSnapshotError, SinkStep, SnapshotHandler, SnapshotSink, SnapshotSource, SourceStep, SourceStop,
+};
+pub use snapshot_in::InboundSnapshots;
 pub use transport::GrpcTransport;

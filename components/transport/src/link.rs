@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::transport::store_transport_client::StoreTransportClient;
-use proto::transport::{Batch, Frame, Hello, Welcome, frame};
+use proto::transport::{Batch, Frame, Welcome, frame};
 use region::RegionMessage;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 use types::StoreId;
 use types::backoff::Backoff;
-use types::causes::with_causes;
 
-use crate::collaborators::{InstanceError, ResolveError};
+use crate::dial::{Dial, DialError, within};
 use crate::metrics::Open;
 use crate::queue::SendQueue;
 use crate::shared::Shared;
@@ -24,30 +22,6 @@ use crate::wire;
 /// Frames between the queue and the socket. More would only make messages wait where the queue's bound does not count
 /// them.
 const FRAMES_IN_FLIGHT: usize = 2;
-
-/// HTTP/2 windows: room for a few full frames, so that a round trip does not limit the throughput.
-const WINDOW_BYTES: u32 = 8 << 20;
-
-/// Why a stream to a store could not be opened, or ended.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    #[error("address {address:?} is not of the form host:port")]
-    Address { address: String },
-    #[error("cannot connect to {address}: {cause}")]
-    Connect { address: String, cause: String },
-    #[error("no answer while {0} within the connect timeout")]
-    Timeout(&'static str),
-    #[error("the stream was ended: {:?}: {}", .0.code(), .0.message())]
-    Ended(#[from] Status),
-    #[error("the stream was closed by the other side")]
-    Closed,
-    #[error("store {found} answers at this address")]
-    OtherStore { found: StoreId },
-    #[error(transparent)]
-    Instance(#[from] InstanceError),
-}
 
 /// A link's own state: what waits, and whom for.
 pub(crate) struct Link {
@@ -90,59 +64,24 @@ impl Link {
     }
 
     /// Connects and says Hello.
-    async fn open(&self) -> Result<OpenStream, LinkError> {
-        let channel = self.connect().await?;
+    async fn open(&self) -> Result<OpenStream, DialError> {
+        let dial = Dial { shared: &self.shared, store: self.store };
+        let channel = dial.connect().await?;
         let (frames, outgoing) = mpsc::channel(FRAMES_IN_FLIGHT);
         // The channel was just made, so there is room and a receiver.
-        let _ = frames.try_send(self.hello());
+        let _ = frames.try_send(Frame { kind: Some(frame::Kind::Hello(dial.hello())) });
         let mut client = StoreTransportClient::new(channel);
         let limit = self.shared.config.connect_timeout;
         let answer = within(limit, "saying Hello", client.exchange(ReceiverStream::new(outgoing))).await??;
         let mut welcomes = answer.into_inner();
-        let welcome = within(limit, "waiting for Welcome", welcomes.message()).await??.ok_or(LinkError::Closed)?;
-        self.check(welcome).await?;
+        let welcome = within(limit, "waiting for Welcome", welcomes.message()).await??.ok_or(DialError::Closed)?;
+        dial.check(welcome).await?;
         slog::info!(self.shared.logger, "connected to store"; "to_store" => self.store.0);
         Ok(OpenStream { frames, welcomes })
     }
 
-    async fn connect(&self) -> Result<Channel, LinkError> {
-        let config = &self.shared.config;
-        let resolving = self.shared.collaborators.resolver.resolve(self.store);
-        let address = within(config.connect_timeout, "looking up the address", resolving).await??;
-        let endpoint = Endpoint::from_shared(format!("{}://{address}", config.security.scheme()))
-            .map_err(|_| LinkError::Address { address: address.clone() })?
-            .connect_timeout(config.connect_timeout)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .http2_keep_alive_interval(config.keepalive_interval)
-            .keep_alive_timeout(config.keepalive_timeout)
-            .keep_alive_while_idle(true);
-        endpoint.connect().await.map_err(|error| LinkError::Connect { address, cause: with_causes(&error) })
-    }
-
-    fn hello(&self) -> Frame {
-        let identity = &self.shared.identity;
-        let hello = Hello {
-            cluster_id: identity.cluster.0,
-            from_store: identity.store.0,
-            from_instance: identity.instance.0,
-            to_store: self.store.0,
-            version: wire::VERSION,
-        };
-        Frame { kind: Some(frame::Kind::Hello(hello)) }
-    }
-
-    async fn check(&self, welcome: Welcome) -> Result<(), LinkError> {
-        let found = StoreId(welcome.store_id);
-        if found != self.store {
-            return Err(LinkError::OtherStore { found });
-        }
-        Ok(self.shared.check_instance(found, welcome.instance.into()).await?)
-    }
-
     /// Sends frames until the stream ends.
-    async fn pump(&self, stream: OpenStream) -> LinkError {
+    async fn pump(&self, stream: OpenStream) -> DialError {
         let OpenStream { frames, mut welcomes } = stream;
         let _open = Open::count(&self.shared.metrics.outgoing_streams);
         tokio::select! {
@@ -151,12 +90,12 @@ impl Link {
         }
     }
 
-    async fn send_frames(&self, frames: mpsc::Sender<Frame>) -> LinkError {
+    async fn send_frames(&self, frames: mpsc::Sender<Frame>) -> DialError {
         loop {
             let messages = self.queue.next_frame().await;
             if frames.send(frame(&messages)).await.is_err() {
                 self.lose(&messages);
-                return LinkError::Closed;
+                return DialError::Closed;
             }
             self.shared.metrics.frame_messages.observe(messages.len() as f64);
             for message in &messages {
@@ -179,12 +118,12 @@ struct OpenStream {
 }
 
 /// Waits for the end of a stream on which nothing more is expected.
-async fn watch(welcomes: &mut Streaming<Welcome>) -> LinkError {
+async fn watch(welcomes: &mut Streaming<Welcome>) -> DialError {
     loop {
         match welcomes.message().await {
             Ok(Some(_)) => {}
-            Ok(None) => return LinkError::Closed,
-            Err(status) => return LinkError::Ended(status),
+            Ok(None) => return DialError::Closed,
+            Err(status) => return DialError::Ended(status),
         }
     }
 }
@@ -192,10 +131,6 @@ async fn watch(welcomes: &mut Streaming<Welcome>) -> LinkError {
 fn frame(messages: &[RegionMessage]) -> Frame {
     let messages = messages.iter().map(wire::encode).collect();
     Frame { kind: Some(frame::Kind::Batch(Batch { messages })) }
-}
-
-async fn within<F: Future>(limit: Duration, doing: &'static str, future: F) -> Result<F::Output, LinkError> {
-    timeout(limit, future).await.map_err(|_| LinkError::Timeout(doing))
 }
 
 /// Limits how often a store is reported as unreachable.

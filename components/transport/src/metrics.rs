@@ -51,6 +51,11 @@ pub struct TransportMetrics {
     pub(crate) outgoing_streams: IntGauge,
     /// Streams that this store receives on.
     pub(crate) incoming_streams: IntGauge,
+    /// Snapshots that this store sends.
+    pub(crate) outgoing_snapshots: IntGauge,
+    /// Snapshots that this store receives.
+    pub(crate) incoming_snapshots: IntGauge,
+    pub(crate) snapshot_stream_failures: IntCounter,
     pub(crate) link_failures: IntCounter,
     /// Messages in each frame that was sent.
     pub(crate) frame_messages: Histogram,
@@ -75,6 +80,12 @@ impl TransportMetrics {
             ),
             outgoing_streams: scope.gauge("transport_outgoing_streams", "Streams that the store sends on."),
             incoming_streams: scope.gauge("transport_incoming_streams", "Streams that the store receives on."),
+            outgoing_snapshots: scope.gauge("transport_outgoing_snapshots", "Snapshots that the store sends."),
+            incoming_snapshots: scope.gauge("transport_incoming_snapshots", "Snapshots that the store receives."),
+            snapshot_stream_failures: scope.counter(
+                "transport_snapshot_stream_failures_total",
+                "Streams of snapshots that could not be opened, or broke.",
+            ),
             link_failures: scope.counter(
                 "transport_link_failures_total",
                 "Attempts to connect to a store that failed, and streams that broke.",
@@ -117,6 +128,11 @@ impl TransportMetrics {
     /// Attempts to connect that failed, and streams that broke.
     pub fn link_failures(&self) -> u64 {
         self.link_failures.get()
+    }
+
+    /// Streams of snapshots that could not be opened, or broke.
+    pub fn snapshot_stream_failures(&self) -> u64 {
+        self.snapshot_stream_failures.get()
     }
 
     /// Messages and streams that were not taken for a reason, such as `malformed`, `misaddressed` or `wrong_cluster`.

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use proto::transport::snapshot_transport_server::SnapshotTransportServer;
 use proto::transport::store_transport_server::StoreTransportServer;
 use region::RegionMessage;
 use slog::Logger;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
 use types::StoreId;
 
 use crate::collaborators::{Collaborators, StoreIdentity};
 use crate::config::TransportConfig;
+use crate::handshake::Handshakes;
 use crate::inbound::Inbound;
 use crate::link::Link;
 use crate::metrics::TransportMetrics;
 use crate::shared::Shared;
+use crate::snapshot::{SendSnapshotError, SnapshotHandler, SnapshotSource};
+use crate::snapshot_in::{InboundSnapshots, MAX_SNAPSHOT_FRAME_BYTES};
+use crate::snapshot_out::OutgoingSnapshot;
 use crate::wire;
 
 /// Most stores that one store sends to. Store ids come from region descriptors; this only bounds what a damaged one
@@ -29,7 +35,12 @@ pub struct GrpcTransport {
     shared: Arc<Shared>,
     runtime: Handle,
     inbound: Inbound,
+    handshakes: Handshakes,
     links: RwLock<BTreeMap<StoreId, RunningLink>>,
+    /// Snapshots that are being sent.
+    snapshots: Mutex<JoinSet<()>>,
+    /// Bounds them.
+    snapshot_permits: Arc<Semaphore>,
 }
 
 struct RunningLink {
@@ -48,13 +59,54 @@ impl GrpcTransport {
         logger: Logger,
     ) -> Self {
         let shared = Arc::new(Shared::new(config, identity, collaborators, metrics, logger));
-        let inbound = Inbound::new(Arc::clone(&shared));
-        Self { shared, runtime, inbound, links: RwLock::default() }
+        let handshakes = Handshakes::new(Arc::clone(&shared));
+        let inbound = Inbound::new(Arc::clone(&shared), handshakes.clone());
+        let snapshot_permits = Arc::new(Semaphore::new(shared.config.max_snapshots));
+        Self {
+            shared,
+            runtime,
+            inbound,
+            handshakes,
+            links: RwLock::default(),
+            snapshots: Mutex::default(),
+            snapshot_permits,
+        }
     }
 
     /// The service that other stores open their streams to, for the local store's gRPC server.
     pub fn service(&self) -> StoreTransportServer<Inbound> {
         StoreTransportServer::new(self.inbound.clone()).max_decoding_message_size(self.shared.config.max_frame_bytes)
+    }
+
+    /// The service that other stores send their snapshots to, for the local store's gRPC server.
+    pub fn snapshot_service(&self, handler: Arc<dyn SnapshotHandler>) -> SnapshotTransportServer<InboundSnapshots> {
+        let inbound = InboundSnapshots::new(Arc::clone(&self.shared), self.handshakes.clone(), handler);
+        SnapshotTransportServer::new(inbound).max_decoding_message_size(MAX_SNAPSHOT_FRAME_BYTES)
+    }
+
+    /// Sends a snapshot to a store, on a connection of its own, and tells how that ended. Never blocks.
+    ///
+    /// `done` is called once, on one of the runtime's threads, and must not block; it is dropped uncalled when the transport is
+    /// dropped first, or its runtime ends.
+    pub fn send_snapshot(
+        &self,
+        store: StoreId,
+        source: Box<dyn SnapshotSource>,
+        done: impl FnOnce(Result<(), SendSnapshotError>) + Send + 'static,
+    ) {
+        let Ok(permit) = Arc::clone(&self.snapshot_permits).try_acquire_owned() else {
+            return done(Err(SendSnapshotError::TooMany(self.shared.config.max_snapshots)));
+        };
+        let outgoing = OutgoingSnapshot::new(Arc::clone(&self.shared), store, source);
+        let sending = async move {
+            let outcome = outgoing.run().await;
+            // Who is told that this one is over may send the next.
+            drop(permit);
+            done(outcome);
+        };
+        let mut snapshots = self.snapshots.lock();
+        while snapshots.try_join_next().is_some() {}
+        snapshots.spawn_on(sending, &self.runtime);
     }
 
     /// Queues a message for the store that `message.to` names. Never blocks. False when the message was dropped: its

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod snapshots;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -20,8 +22,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Status, Streaming};
 use transport::{
-    AddressResolver, Collaborators, GrpcTransport, InstanceCheck, InstanceError, Receiver, ResolveError, StoreIdentity,
-    TransportConfig, TransportMetrics,
+    AddressResolver, Collaborators, GrpcTransport, InstanceCheck, InstanceError, Receiver, ResolveError,
+    SnapshotHandler, StoreIdentity, TransportConfig, TransportMetrics,
 };
 use types::{InstanceId, Peer, StoreId};
 
@@ -105,6 +107,7 @@ pub struct Node {
     pub address: String,
     addresses: Addresses,
     server: Option<Runtime>,
+    snapshots: Option<Arc<dyn SnapshotHandler>>,
 }
 
 /// Quick to try again.
@@ -142,9 +145,17 @@ impl Node {
             address: String::new(),
             addresses: addresses.clone(),
             server: None,
+            snapshots: None,
         };
         node.listen().await;
         node
+    }
+
+    /// Listens again, for snapshots too.
+    pub async fn take_snapshots(&mut self, handler: Arc<dyn SnapshotHandler>) {
+        self.stop();
+        self.snapshots = Some(handler);
+        self.listen().await;
     }
 
     /// Starts a server on a free port and makes it known.
@@ -152,7 +163,9 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         self.address = listener.local_addr().expect("it is bound").to_string();
         self.addresses.set(self.id, self.address.clone());
-        let router = tonic::transport::Server::builder().add_service(self.transport.service());
+        let snapshots = self.snapshots.clone().map(|handler| self.transport.snapshot_service(handler));
+        let router =
+            tonic::transport::Server::builder().add_service(self.transport.service()).add_optional_service(snapshots);
         // A runtime of its own: its end cuts every socket at once, as a kill does.
         let server = Runtime::new().expect("a runtime can be made");
         server.spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
