@@ -322,14 +322,9 @@ impl Leader {
         }
     }
 
-    /// Refuses the timestamp requests that wait for a bound that was not written.
-    pub(crate) fn refuse_timestamps(&mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
+    /// Refuses everybody who waits for a write.
+    pub(crate) fn refuse_waiting(&mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
         answers.extend(self.waiting.drain(..).map(|waiting| waiting.reply.answer(Err(error.clone()))));
-    }
-
-    /// Refuses everybody who waits.
-    pub(crate) fn refuse_all(mut self, error: &CoordinatorError, answers: &mut Vec<Answer>) {
-        self.refuse_timestamps(error, answers);
         answers.extend(self.changes.drain(..).map(|(_, change)| change.refuse(error.clone())));
     }
 }

@@ -253,9 +253,9 @@ impl Machine {
         if matches!(self.phase, Phase::Failed(_)) {
             return;
         }
-        if let Phase::Serving(leader) = std::mem::replace(&mut self.phase, Phase::Idle) {
+        if let Phase::Serving(mut leader) = std::mem::replace(&mut self.phase, Phase::Idle) {
             let mut answers = Vec::new();
-            leader.refuse_all(error, &mut answers);
+            leader.refuse_waiting(error, &mut answers);
             effects.extend(answers.into_iter().map(Effect::Answer));
             effects.push(Effect::StoodDown);
         }
@@ -405,8 +405,13 @@ impl Machine {
         let mut answers = Vec::new();
         match result {
             Ok(()) => leader.adopt(&self.config, self.latest.now, meta, &mut answers),
-            // Nothing was written and memory shows nothing of it, so the leadership goes on.
-            Err(error @ CoordinatorError::NotWritten(_)) => leader.refuse_timestamps(&error, &mut answers),
+            // Nothing was written and memory shows nothing of it, so the leadership goes on. Whatever waits is refused as
+            // well, and the next request tries again: a store that refuses at once would refuse at once for ever.
+            Err(error @ CoordinatorError::NotWritten(_)) => {
+                leader.refuse_waiting(&error, &mut answers);
+                effects.extend(answers.into_iter().map(Effect::Answer));
+                return;
+            }
             // What the region holds is not known any more: claim it again.
             Err(_) => {
                 self.stand_down(&CoordinatorError::NotLeader, effects);

@@ -96,6 +96,22 @@ fn a_failed_write_shows_nothing_and_the_leadership_goes_on() {
     assert_eq!(bench.put_store(description(1)), Ok(()));
 }
 
+/// A store that stops refuses at once, on the caller's thread: who tries again at once never gets away from it.
+#[test]
+fn a_refused_write_is_tried_again_by_the_next_request_alone() {
+    let mut bench = Bench::serving();
+    bench.pass(Duration::from_millis(BOUND_AHEAD_MS));
+    let (stamped, allocated) = (Outcomes::default(), Outcomes::default());
+    bench.request(Request::Timestamps { count: 1, reply: reply(&stamped) });
+    bench.request(Change::AllocateIds { count: 1 << 20, reply: reply(&allocated) });
+    assert_eq!(bench.tasks.len(), 1, "the bound is written, the ids wait behind it");
+    bench.finish(End::Refused);
+    assert!(bench.tasks.is_empty(), "tried again by itself");
+    assert!(matches!(stamped.lock().unwrap()[..], [Err(CoordinatorError::NotWritten(_))]));
+    assert!(matches!(allocated.lock().unwrap()[..], [Err(CoordinatorError::NotWritten(_))]));
+    assert!(timestamps(&mut bench, 1).is_ok(), "the next request tries again");
+}
+
 #[test]
 fn changes_that_wait_are_written_together() {
     let mut bench = Bench::serving();
