@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use observe::metrics::store::{MessageType, StoreStateLabel};
-use observe::{CoordinatorMetrics, Registry, ServerMetrics, StoreMetrics};
+use observe::{CoordinatorMetrics, Registry, ServerMetrics, SnapshotMetrics, StoreMetrics};
 use types::StoreId;
 
 fn everything() -> (Registry, Vec<StoreMetrics>) {
@@ -15,6 +15,7 @@ fn everything() -> (Registry, Vec<StoreMetrics>) {
     for store in [StoreId(1), StoreId(2)] {
         stores.push(StoreMetrics::new(&registry, store));
         ServerMetrics::new(&registry, store);
+        SnapshotMetrics::new(&registry, store);
     }
     CoordinatorMetrics::new(&registry);
     (registry, stores)
