@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::memory::{CrashPoint, MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
@@ -36,6 +37,7 @@ struct Engines {
 /// Plays what stores do, and watches it.
 pub struct Script {
     watch: Watch,
+    now: Instant,
     disks: BTreeMap<u64, MemDisk>,
     open: BTreeMap<u64, Engines>,
     rounds: BTreeMap<u64, u64>,
@@ -147,8 +149,14 @@ impl Script {
     /// So many of the three stores, the others being still to come.
     pub fn of(stores: u64, checkers: Vec<Box<dyn Checker>>) -> Self {
         let watch = Watch::new(checkers);
-        let mut script =
-            Self { watch, disks: BTreeMap::new(), open: BTreeMap::new(), rounds: BTreeMap::new(), instances: 0 };
+        let mut script = Self {
+            watch,
+            now: Instant::ORIGIN,
+            disks: BTreeMap::new(),
+            open: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            instances: 0,
+        };
         for store in 1..=stores {
             script.bootstrap(store);
         }
@@ -159,9 +167,14 @@ impl Script {
         &mut self.watch
     }
 
+    /// Time passes.
+    pub fn pass(&mut self, by: Duration) {
+        self.now = self.now + by;
+    }
+
     /// The engines of a store are observed, whatever it does next.
     pub fn see(&mut self, store: u64, event: Event) -> Result<(), Violation> {
-        self.watch.observe(&Observation { at: Instant::ORIGIN, store: StoreId(store), event })
+        self.watch.observe(&Observation { at: self.now, store: StoreId(store), event })
     }
 
     pub fn bootstrap(&mut self, store: u64) {

@@ -168,11 +168,11 @@ impl Ledger {
         let instance = account.instance();
         for op in &batch.ops {
             let LogOp::Append { region, peer, entries, .. } = op else { continue };
-            let (Some(first), Some(truth)) = (entries.first(), regions.get_mut(region)) else { continue };
+            let Some(truth) = regions.get_mut(region) else { continue };
             let log = account.log.durable().regions.get(region).expect("it was just written");
-            truth
-                .see(*peer, instance, log, LogIndex(first.index))
-                .map_err(|cause| format!("region {region}: {cause}"))?;
+            // One without entries counts too: a peer is known by the disk on which it was born.
+            let first = entries.first().map_or(log.last_index().next(), |first| LogIndex(first.index));
+            truth.see(*peer, instance, log, first).map_err(|cause| format!("region {region}: {cause}"))?;
         }
         Ok(())
     }

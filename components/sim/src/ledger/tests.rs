@@ -225,6 +225,15 @@ fn a_member_that_never_came_may_begin_at_the_origin() {
 }
 
 #[test]
+fn a_peer_counts_on_the_disk_on_which_it_was_born() {
+    let mut script = Script::with(Vec::new());
+    script.wipe(3);
+    let truth = script.watch().ledger().region(LOW).unwrap();
+    let counts = |store, instance| truth.counts_on(peer(LOW, store).id, InstanceId(instance));
+    assert!(counts(3, 3) && !counts(3, 4) && counts(2, 2));
+}
+
+#[test]
 fn a_disk_that_took_anothers_place_holds_nobody_up() {
     let mut script = script();
     script.apply(2, apply_state(7, 6), &[("a", "1")]).fine();
