@@ -139,6 +139,7 @@ impl Cell {
             self.recorder.observe(self.store, Event::LogWriteFailed { batch });
         }
         let point = crash_disk(disk, machine, &mut inner.dice);
+        self.recorder.tell(self.number, "crash", format!("in a call: {point:?}"));
         self.recorder.observe(self.store, Event::Crashed { disk: Some(point) });
         inner.crash = Some(point);
         inner.is_dead = true;

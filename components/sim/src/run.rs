@@ -179,7 +179,9 @@ impl Simulation {
 
     /// Lets faults strike for so many events.
     pub(crate) fn disturb(&mut self, steps: u64) -> Result<(), Wrong> {
-        let first = self.dice.millis(100, 5000);
+        // Now and then at once, so that faults meet stores that are only being made.
+        let latest = if self.dice.one_in(2) { 300 } else { 5000 };
+        let first = self.dice.millis(0, latest);
         self.plan(first, Happening::Fault);
         for _ in 0..steps {
             self.step()?;

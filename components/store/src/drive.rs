@@ -229,7 +229,7 @@ impl Stepper {
     }
 
     /// The log writer takes the rounds that wait for it. What comes later waits for its next turn, and a store that is
-    /// dropped before [`write_rounds`](Self::write_rounds) has never written them. False when there are none.
+    /// dropped before [`write_rounds`](Self::write_rounds) has never written them. False when there is nothing to write.
     pub fn take_rounds(&mut self) -> bool {
         self.writer.as_mut().is_some_and(RoundWriter::take)
     }

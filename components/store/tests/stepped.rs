@@ -6,6 +6,7 @@ mod support;
 
 use bytes::Bytes;
 use engine::memory::CrashPoint;
+use store::{StoreConfig, StoreState};
 use support::{Cluster, pairs};
 use types::seed::Rng;
 use types::{ColumnFamily, CommandOutput, RequestError, StoreId};
@@ -76,6 +77,69 @@ fn everything_acknowledged_survives_a_crash_of_all() {
             assert_eq!(cluster.get(&key).unwrap().unwrap(), value.as_bytes(), "seed {seed}: {key}");
         }
     }
+}
+
+/// A leader's appends leave while its own write waits for the log writer; a crash there loses the write, and nothing that
+/// was promised.
+#[test]
+fn the_log_writer_is_stepped_apart_from_the_pollers() {
+    let config = StoreConfig { log_writer_thread: true, raft_pollers: 2, apply_pollers: 2, ..StoreConfig::default() };
+    let mut cluster = Cluster::with_config(3, 1, config);
+    cluster.elect_all();
+    cluster.put_all(&pairs(1, "before"));
+    let region = cluster.regions[0].id;
+    let leader = cluster.leader(region).unwrap();
+    let last = |cluster: &Cluster| {
+        let log = cluster.nodes[leader].disk.peek_log();
+        log[0].0.bounds.unwrap().1
+    };
+    let before = last(&cluster);
+    let answer = cluster.put(leader, "key0000", "lost");
+    let stepper = cluster.nodes[leader].stepper.as_mut().unwrap();
+    assert!(stepper.step_raft(1, |_| Some(0)));
+    assert!(stepper.has_log_work() && !stepper.has_apply_work());
+    assert!(stepper.take_rounds());
+    assert!(!stepper.has_log_work());
+    assert_eq!(last(&cluster), before, "written before it was told to");
+    assert_eq!(cluster.network.waiting(), 2, "an append to each follower has left");
+    cluster.kill(leader);
+    cluster.nodes[leader].disk.crash_at(CrashPoint::NEWEST);
+    assert_eq!(last(&cluster), before);
+    assert!(matches!(*answer.lock().unwrap(), Some(Err(RequestError::Undetermined { .. }))));
+    cluster.open(leader).unwrap();
+    cluster.elect_all();
+    assert!(cluster.get("key0000").unwrap().is_some());
+}
+
+#[test]
+fn a_full_queue_of_the_log_writer_holds_the_pollers_up() {
+    let config = StoreConfig { log_writer_thread: true, ..StoreConfig::default() };
+    let mut cluster = Cluster::with_config(1, 1, config);
+    cluster.elect_all();
+    let answers: Vec<_> = (0..40)
+        .map(|number| {
+            let answer = cluster.put(0, "key0000", &number.to_string());
+            cluster.nodes[0].stepper.as_mut().unwrap().step_raft(0, |_| Some(0));
+            answer
+        })
+        .collect();
+    let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
+    assert!(stepper.has_log_work() && !stepper.has_raft_work(), "there is room for more rounds than are allowed");
+    stepper.run_until_idle();
+    assert!(answers.iter().all(|answer| matches!(*answer.lock().unwrap(), Some(Ok(_)))));
+}
+
+#[test]
+fn a_store_that_is_stopped_in_order_has_nothing_to_replay() {
+    let mut cluster = Cluster::new(1, 2);
+    cluster.elect_all();
+    cluster.put_all(&pairs(20, "value"));
+    let before = cluster.content(0);
+    cluster.nodes[0].stepper.take().unwrap().stop().unwrap();
+    cluster.nodes[0].disk.crash_at(CrashPoint::OLDEST);
+    cluster.open(0).unwrap();
+    assert_eq!(cluster.content(0), before);
+    assert_eq!(cluster.handle(0).state(), StoreState::Serving, "it replays something");
 }
 
 #[test]

@@ -54,6 +54,13 @@ struct Wires {
 #[derive(Clone, Default)]
 pub struct Network(Arc<Mutex<Wires>>);
 
+impl Network {
+    /// How many messages wait to be delivered.
+    pub fn waiting(&self) -> usize {
+        self.0.lock().unwrap().queue.len()
+    }
+}
+
 impl Outbox for Network {
     fn send(&self, message: RegionMessage) -> bool {
         let mut wires = self.0.lock().unwrap();
