@@ -319,6 +319,7 @@ fn damaged_raft_messages_harm_nobody() {
                 conf_ver: route.descriptor.epoch.conf_ver,
                 version: route.descriptor.epoch.version,
                 raft: raft.into(),
+                note: None,
             };
             // Also for a region that is not there, and from nobody.
             let elsewhere = RegionMessage { region_id: u64::MAX, ..message.clone() };

@@ -5,21 +5,12 @@ use std::sync::Arc;
 use engine::meta::{RegionState, descriptor_key, encode_descriptor, put_region};
 use engine::{ApplyState, ChangeKind, Child, Family, HashTask};
 use proto::log::CompactLog;
-use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
-use types::{LogIndex, MemberChange, RegionDescriptor, RequestError, SplitPlan, SplitRegions, Term};
+use types::{LogIndex, MemberChange, RegionDescriptor, RequestError, SplitPlan, SplitRegions};
 
 use crate::applier::{ApplyError, RegionApplier, compact_log};
 use crate::arbiter::Birth;
 use crate::entry::{AdminCommand, AdminKind};
 use crate::round::{ApplyRound, Truncation};
-
-/// Where a region that a split makes begins.
-pub const BORN: ApplyState = ApplyState {
-    applied: LogIndex(INITIAL_LOG_INDEX),
-    applied_term: Term(INITIAL_LOG_TERM),
-    truncated: LogIndex(INITIAL_LOG_INDEX),
-    truncated_term: Term(INITIAL_LOG_TERM),
-};
 
 impl ApplyRound {
     /// Executes a command of the store itself. `state` already counts its entry as applied. A command that is refused
@@ -95,7 +86,7 @@ impl ApplyRound {
             let (parent, parent_peer) = (derived.id, applier.peer);
             let created = self.arbiter.claim(Birth { child: &descriptor, peer, parent, parent_peer, index });
             if created {
-                let records = RegionState { descriptor, apply_state: BORN };
+                let records = RegionState { descriptor, apply_state: ApplyState::BORN };
                 put_region(&mut self.pending.batch, &records);
                 born.push(Child { descriptor: records.descriptor, peer, created });
             } else {

@@ -2,6 +2,7 @@
 
 use raft_proto::eraftpb::Entry;
 use types::codec::{DecodeError, Reader, Writer};
+use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{ClusterId, InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
 use crate::error::Result;
@@ -18,6 +19,11 @@ pub struct HardState {
     pub vote: PeerId,
     /// The newest index that it knew to be committed when this was written; a lower bound.
     pub commit: LogIndex,
+}
+
+impl HardState {
+    /// That of a peer that was born with its region, by bootstrap or by a split.
+    pub const BORN: Self = Self { term: Term(INITIAL_LOG_TERM), vote: PeerId(0), commit: LogIndex(INITIAL_LOG_INDEX) };
 }
 
 /// A region's hard state and whose it is (D7).

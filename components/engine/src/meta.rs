@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use types::codec::{DecodeError, Reader, Writer};
+use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{KeyRange, LogIndex, PeerId, RegionDescriptor, RegionId, Term};
 
 use crate::log::StoreIdent;
@@ -89,6 +90,14 @@ pub struct ApplyState {
 }
 
 impl ApplyState {
+    /// Where a region begins that was born by bootstrap or by a split.
+    pub const BORN: Self = Self {
+        applied: LogIndex(INITIAL_LOG_INDEX),
+        applied_term: Term(INITIAL_LOG_TERM),
+        truncated: LogIndex(INITIAL_LOG_INDEX),
+        truncated_term: Term(INITIAL_LOG_TERM),
+    };
+
     /// The record's bytes: version, applied, its term, truncated, its term, checksum.
     pub fn encode(&self) -> Bytes {
         Writer::record(META_FORMAT_VERSION)

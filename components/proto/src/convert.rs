@@ -144,7 +144,6 @@ impl From<&RequestError> for Refusal {
         match error {
             // Its own field in errorpb would be repeated by clients that take every region error for "no effect".
             RequestError::Undetermined { .. } | RequestError::Invalid { .. } => Self::Text(error.to_string()),
-            RequestError::LogFull { .. } => Self::Region(busy(error.to_string())),
             RequestError::ServerIsBusy { reason } => Self::Region(busy((*reason).to_owned())),
             other => Self::Region(region_error(other)),
         }
@@ -195,7 +194,6 @@ fn region_error(error: &RequestError) -> errorpb::Error {
             out.raft_entry_too_large = Some(errorpb::RaftEntryTooLarge { region_id: region.0, entry_size: *size });
         }
         RequestError::ServerIsBusy { .. }
-        | RequestError::LogFull { .. }
         | RequestError::ChangeRefused { .. }
         | RequestError::Invalid { .. }
         | RequestError::Undetermined { .. } => {}

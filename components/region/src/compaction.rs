@@ -1,11 +1,12 @@
-//! When a leader forgets the front of the log.
+//! When a leader forgets the front of the log (raftstore-rules §9).
 //!
-//! Until there are snapshots, no member may be left behind: the log is kept from the lowest index that all members
-//! match, a dead member's included. Its bytes are bounded by refusing writes.
+//! The log is kept from the lowest index that all members match, a dead member's included, and for a member that gets a
+//! snapshot from that snapshot's index. Its bytes are bounded all the same: beyond
+//! [`max_log_bytes`](crate::RegionConfig::max_log_bytes) members that are far behind are left to a snapshot.
 
 use proto::log::{CompactLog, admin};
 use slog::debug;
-use types::{LogIndex, RequestError};
+use types::{LogIndex, PeerId};
 
 use crate::machine::{Region, RegionError};
 
@@ -17,24 +18,23 @@ pub(crate) struct Compaction {
 }
 
 impl Region {
-    /// The newest index that may leave the log: every member has it, and this peer has applied it.
+    /// The newest index that may leave the log: this peer has applied it, and every member has it or can do without.
     fn compactable(&self) -> LogIndex {
-        let matched = self.descriptor.peers.iter().map(|member| self.matched(member.id)).min().unwrap_or_default();
-        matched.min(self.node.store().apply_state().applied)
+        let state = self.node.store().apply_state();
+        let members = self.descriptor.peers.iter();
+        let kept = members.map(|member| self.needed_from(member.id)).min().unwrap_or_default().min(state.applied);
+        if self.log_bytes < self.config.max_log_bytes || self.is_worth_compacting(kept) {
+            return kept;
+        }
+        // Half of it: those who are only a little behind shall not pay for those who are far behind.
+        LogIndex(state.truncated.0.midpoint(state.applied.0)).max(kept)
     }
 
-    /// Refuses writes while the log is full for the sake of a member that is behind. While something can be compacted,
-    /// or it is only this peer's own apply that is behind, the log will shrink by itself.
-    pub(crate) fn check_log_room(&self) -> Result<(), RequestError> {
-        if self.log_bytes < self.config.max_log_bytes {
-            return Ok(());
-        }
-        let state = self.node.store().apply_state();
-        if self.is_worth_compacting(self.compactable()) || !self.is_worth_compacting(state.applied) {
-            return Ok(());
-        }
-        let (region, bytes, limit) = (self.descriptor.id, self.log_bytes, self.config.max_log_bytes);
-        Err(RequestError::LogFull { region, bytes, limit })
+    /// The log behind this index is what a member needs.
+    fn needed_from(&self, member: PeerId) -> LogIndex {
+        let outgoing = self.leader().and_then(|leader| leader.snapshots.get(&member));
+        let snapshot = outgoing.map_or(LogIndex(0), |outgoing| outgoing.needs_log_from());
+        self.matched(member).max(snapshot)
     }
 
     /// Proposes a log compaction if one is worth its entry. One at a time.

@@ -30,10 +30,13 @@ pub struct RegionConfig {
     pub compact_entries: u64,
     /// The same in bytes.
     pub compact_bytes: u64,
-    /// Most bytes of log kept for a member that does not answer; beyond it writes are refused with `LogFull`.
+    /// Most bytes of log kept for a member that is behind; beyond it the member is left to a snapshot.
     pub max_log_bytes: u64,
     /// Ticks without progress after which learners that were added to become voters are removed again.
     pub newcomer_ticks: u32,
+    /// Ticks without a leader's word after which a peer asks the members that it knows whether it still is one, and again
+    /// after as many.
+    pub stale_ticks: u32,
     /// Where the peers' chance comes from.
     pub seed: Seed,
     /// Bugs to be found by the simulator; always none in a build for users.
@@ -56,6 +59,7 @@ impl Default for RegionConfig {
             compact_bytes: 4 << 20,
             max_log_bytes: 1 << 30,
             newcomer_ticks: 600,
+            stale_ticks: 600,
             seed: Seed(0),
             planted: PlantedBugs::NONE,
         }

@@ -25,6 +25,11 @@ impl Contacts {
         }
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Peer> {
+        self.0.values()
+    }
+
     /// A peer that was remembered.
     pub(crate) fn get(&self, id: PeerId) -> Option<Peer> {
         self.0.get(&id).copied()
@@ -41,6 +46,16 @@ impl Region {
     pub(crate) fn note_sender(&mut self, message: &RegionMessage) {
         if self.descriptor.peer(message.from.id).is_none() {
             self.contacts.add(message.from);
+        }
+        if !self.is_initialised() {
+            self.member_at = self.member_at.max(message.epoch.conf_ver);
+        }
+        let leads = matches!(
+            message.raft.get_msg_type(),
+            MessageType::MsgAppend | MessageType::MsgHeartbeat | MessageType::MsgSnapshot
+        );
+        if leads && Term(message.raft.term) >= self.standing.term {
+            self.leaderless_ticks = 0;
         }
         let answers =
             matches!(message.raft.get_msg_type(), MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{Child, EngineError, Entry, HardState, HashTask, StateRead, meta};
+use engine::{ApplyState, Child, EngineError, Entry, HardState, HashTask, StateRead, meta};
 use types::{
     Generation, LogIndex, Peer, PeerId, ReadyNumber, RegionDescriptor, RegionId, RequestError, Term, WriteResponder,
 };
@@ -123,6 +123,96 @@ pub struct Inconsistency {
     pub leaders: u64,
 }
 
+/// Build a snapshot for a member: of the region as the state engine holds it at some moment from now on, from one engine
+/// snapshot, descriptor and applied index included. Then hand back
+/// [`Input::SnapshotBuilt`](crate::Input::SnapshotBuilt), in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildSnapshot {
+    /// The region.
+    pub region: RegionId,
+    /// The `RawNode` that asks.
+    pub generation: Generation,
+    /// The member that needs it. One snapshot for each member at a time.
+    pub to: Peer,
+    /// An older applied index would not help.
+    pub at_least: LogIndex,
+}
+
+/// Send the snapshot that was built for a member: the message ahead, the data behind it, both to the receiver's store at once.
+/// Then hand back [`Input::SnapshotSent`](crate::Input::SnapshotSent), in any case: raft sends nothing else until then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SendSnapshot {
+    /// The `RawNode` that sends.
+    pub generation: Generation,
+    /// Raft's message. The receiver's machine gets it once the data is there and verified.
+    pub message: RegionMessage,
+    /// The snapshot's index.
+    pub index: LogIndex,
+}
+
+/// A snapshot for a member is not wanted any more, whether it is being built, built, or being sent: stop, and delete it. Its
+/// outcome need not be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CancelSnapshot {
+    /// The region.
+    pub region: RegionId,
+    /// The member.
+    pub to: PeerId,
+}
+
+/// A received snapshot replaces this peer's log and state (D10). With this the machine has come to its end: it refuses
+/// requests, drops messages, and asks for nothing more. The driver, in the order of D10: checks and syncs the files;
+/// reserves the new range, the old one and those of regions that it absorbs, waits for this peer's writes and drains its
+/// apply; fence; one synced batch of L: marker, `hard_state`, log reset; clears those ranges; ingests; one batch of S:
+/// descriptor, `apply_state`; fence; one synced batch of L drops the marker. Then it makes a new machine of what both engines
+/// hold, under a new generation, which may have voted (D11). Where it cannot take the snapshot and has not written the
+/// marker yet, it does only this last step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApplySnapshot {
+    /// This store's peer.
+    pub peer: Peer,
+    /// The `RawNode` that ends.
+    pub generation: Generation,
+    /// Who sent it: the data that was received from there, for this region and index.
+    pub from: Peer,
+    /// The region as it was; without members when the peer was not initialised, and then it owned no range.
+    pub old: Arc<RegionDescriptor>,
+    /// The region as it will be.
+    pub descriptor: RegionDescriptor,
+    /// The apply state as it will be.
+    pub apply_state: ApplyState,
+    /// The hard state as it will be: the newest term and vote, some of which may never have been written.
+    pub hard_state: HardState,
+}
+
+/// The peer does not want a snapshot that was received for it: delete its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeclineSnapshot {
+    /// The region.
+    pub region: RegionId,
+    /// Who sent it.
+    pub from: Peer,
+    /// Its index.
+    pub index: LogIndex,
+}
+
+/// The peer is no member any more and must go (D9). With this the machine has come to its end, as with [`ApplySnapshot`].
+/// The driver, in the order of D9: stops and drains it; waits until the births that it fathered are flushed (its children's
+/// records must not fall back behind its own end); one batch of S removes descriptor and apply state and writes `gone`;
+/// fence; one synced batch of L deletes hard state and log and sets `next_peer`; clears the data (D6); gives up range and
+/// mailbox. A peer that was never initialised has no range and nothing in S: only L's batch is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destroy {
+    /// The region as this peer knew it; without members when it was never initialised.
+    pub descriptor: Arc<RegionDescriptor>,
+    /// The peer.
+    pub peer: PeerId,
+    /// The `RawNode` that ends.
+    pub generation: Generation,
+    /// No peer of the region with a smaller id may be made on this store again.
+    pub next_peer: PeerId,
+}
+
 /// A peer's role, leader or term changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleChange {
@@ -167,6 +257,18 @@ pub enum Effect {
     /// The region's members changed: the driver shows it to everyone who routes, and tells the placement driver. A peer
     /// that is no longer among them is removed: it serves nobody and reports to nobody, but stays until it is destroyed.
     MembersChanged(Arc<RegionDescriptor>),
+    /// A member needs a snapshot.
+    BuildSnapshot(BuildSnapshot),
+    /// A snapshot may leave.
+    SendSnapshot(SendSnapshot),
+    /// A snapshot for a member is no use any more.
+    CancelSnapshot(CancelSnapshot),
+    /// A received snapshot is to be applied.
+    ApplySnapshot(Box<ApplySnapshot>),
+    /// A received snapshot is not wanted.
+    DeclineSnapshot(DeclineSnapshot),
+    /// The peer must go.
+    Destroy(Destroy),
     /// Hash the region on a worker, then hand back [`Input::HashComputed`](crate::Input::HashComputed).
     Hash(Generation, HashTask),
     /// Replicas differ: report it, naming region, range and stores, and stop serving the minority's.

@@ -71,6 +71,17 @@ pub struct MembersRequest {
     pub responder: MembersResponder,
 }
 
+/// A snapshot that was built for a member; all of it read from one moment of the state engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltSnapshot {
+    /// The region as it was.
+    pub descriptor: RegionDescriptor,
+    /// The newest applied index that it holds.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+}
+
 /// What a region looks like from outside.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionStatus {
@@ -140,6 +151,24 @@ pub enum Input {
         index: LogIndex,
         /// The hash.
         hash: u64,
+    },
+    /// A snapshot that was ordered is built, or could not be.
+    SnapshotBuilt {
+        /// Which `RawNode` ordered it.
+        generation: Generation,
+        /// For whom.
+        to: PeerId,
+        /// What it is; `None` when there is none.
+        built: Option<BuiltSnapshot>,
+    },
+    /// A snapshot reached its receiver's store with all of its data, or it did not.
+    SnapshotSent {
+        /// Which `RawNode` sent it.
+        generation: Generation,
+        /// To whom.
+        to: PeerId,
+        /// Whether it arrived.
+        delivered: bool,
     },
     /// Asks for the region's [`RegionStatus`].
     Inspect(Inspector),

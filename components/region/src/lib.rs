@@ -17,7 +17,7 @@
 //! Reading order: [`input`], [`effect`], [`config`], then [`machine`]; then the concerns that extend it, each in its own
 //! file: `ready` with `persists` and `applies` (what may leave when), `role`, `requests`, `proposals` with `waiting`,
 //! `reads`, `elections`, `validate` with `contacts`, `transfer`, `compaction`, `progress`, `status`; then what makes a region live:
-//! `admin`, `splits`, `membership` with `plan`, `consistency`; below them `storage` and `cache`, which raft reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
+//! `admin`, `splits`, `membership` with `plan`, `consistency`, `snapshots` and `restore`, `newcomer`, `removal`; below them `storage` and `cache`, which raft reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
 
 mod admin;
 mod applies;
@@ -32,14 +32,18 @@ pub mod input;
 pub mod machine;
 mod membership;
 pub mod message;
+mod newcomer;
 mod persists;
 mod plan;
 mod progress;
 mod proposals;
 mod reads;
 mod ready;
+mod removal;
 mod requests;
+mod restore;
 mod role;
+mod snapshots;
 mod splits;
 mod status;
 mod storage;
@@ -48,11 +52,14 @@ mod validate;
 mod waiting;
 
 pub use config::RegionConfig;
-pub use effect::{Apply, Effect, Inconsistency, Persist, ReadGrant, Role, RoleChange, Split};
+pub use effect::{
+    Apply, ApplySnapshot, BuildSnapshot, CancelSnapshot, DeclineSnapshot, Destroy, Effect, Inconsistency, Persist,
+    ReadGrant, Role, RoleChange, SendSnapshot, Split,
+};
 pub use input::{
-    Input, Inspector, MemberStatus, MembersRequest, MembersResponder, Proposal, Read, ReadResponder, RegionStatus,
-    SplitRequest, SplitResponder, TransferResponder,
+    BuiltSnapshot, Input, Inspector, MemberStatus, MembersRequest, MembersResponder, Proposal, Read, ReadResponder,
+    RegionStatus, SplitRequest, SplitResponder, TransferResponder,
 };
 pub use machine::{Region, RegionError, Restored};
-pub use message::{MessageType, RegionMessage};
+pub use message::{MessageType, Note, RegionMessage};
 pub use validate::{DropReason, Dropped};

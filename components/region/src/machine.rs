@@ -6,7 +6,7 @@ use engine::{ApplyState, Change, EngineError, HardState, LogEngine};
 use raft::eraftpb::MessageType;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use slog::{Logger, debug, info, o, warn};
-use types::{Generation, LogIndex, Peer, PlantedBug, ReadyNumber, RegionDescriptor, RequestError};
+use types::{Generation, LogIndex, Peer, PlantedBug, ReadyNumber, RegionDescriptor};
 
 use crate::applies::Applies;
 use crate::config::RegionConfig;
@@ -19,6 +19,7 @@ use crate::message::RegionMessage;
 use crate::persists::Persists;
 use crate::reads::ConfirmedReads;
 use crate::role::{RoleState, Standing};
+use crate::snapshots::is_snapshot;
 use crate::storage::LogStore;
 use crate::transfer::Transfer;
 use crate::validate::{DropReason, Dropped};
@@ -30,7 +31,7 @@ const SCAN_BYTES: u64 = 1 << 20;
 /// What a peer starts from: read from both engines and checked by the driver (D8).
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// The region, from the state engine.
+    /// The region, from the state engine; without members for a peer that was never initialised.
     pub descriptor: RegionDescriptor,
     /// This store's peer.
     pub peer: Peer,
@@ -90,6 +91,13 @@ pub struct Region {
     pub(crate) siblings: Vec<RegionDescriptor>,
     /// Peers that are not in the descriptor and speak for a newer one.
     pub(crate) contacts: Contacts,
+    /// A conf_ver at which a peer without a descriptor was a member; zero when none is known.
+    pub(crate) member_at: u64,
+    /// Ticks since a leader's last word.
+    pub(crate) leaderless_ticks: u32,
+    /// Whether the peer was told to go.
+    pub(crate) doomed: bool,
+    pub(crate) ended: bool,
     pub(crate) log_bytes: u64,
     pub(crate) idle_ticks: u32,
     pub(crate) dropped: Dropped,
@@ -131,6 +139,10 @@ impl Region {
             consistency: Consistency::default(),
             siblings: Vec::new(),
             contacts: Contacts::default(),
+            member_at: 0,
+            leaderless_ticks: 0,
+            doomed: false,
+            ended: false,
             idle_ticks: 0,
             dropped: Dropped::default(),
             descriptor: Arc::new(descriptor),
@@ -160,8 +172,12 @@ impl Region {
     /// # Errors
     /// When the log cannot be read. The region takes nothing more then.
     pub fn step(&mut self, input: Input, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        if self.ended {
+            self.refuse(input, effects);
+            return Ok(());
+        }
         match input {
-            Input::Message(message) => self.on_message(*message),
+            Input::Message(message) => self.on_message(*message, effects)?,
             Input::Propose(proposal) => self.on_propose(proposal, effects),
             Input::Read(read) => self.on_read(read, effects),
             Input::TransferLeader { to, responder } => self.on_transfer_leader(to, responder, effects)?,
@@ -179,12 +195,23 @@ impl Region {
             Input::HashComputed { generation, index, hash } if self.is_own(generation) => {
                 self.on_hash_computed(index, hash, effects)?;
             }
+            Input::SnapshotBuilt { generation, to, built } if self.is_own(generation) => {
+                self.on_snapshot_built(to, built, effects);
+            }
+            Input::SnapshotSent { generation, to, delivered } if self.is_own(generation) => {
+                self.on_snapshot_sent(to, delivered);
+            }
             Input::Persisted { generation, .. }
             | Input::Applied { generation, .. }
+            | Input::SnapshotBuilt { generation, .. }
+            | Input::SnapshotSent { generation, .. }
             | Input::HashComputed { generation, .. } => {
                 debug!(self.logger, "completion of another generation dropped"; "generation" => generation.0);
             }
-            Input::Unreachable { peer } => self.node.report_unreachable(peer.0),
+            Input::Unreachable { peer } => {
+                self.node.report_unreachable(peer.0);
+                self.cancel_snapshot(peer, effects);
+            }
         }
         self.after_raft(effects)
     }
@@ -194,26 +221,43 @@ impl Region {
     /// # Errors
     /// As [`step`](Self::step).
     pub fn finish_round(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        if self.ended {
+            return Ok(());
+        }
         self.propose_gathered(effects)?;
         self.ask_reads();
         self.after_raft(effects)?;
         self.take_readies(effects)?;
+        self.order_snapshots(effects);
         self.after_raft(effects)
+    }
+
+    /// Whether the machine has come to its end, by an [`Effect::ApplySnapshot`] or an [`Effect::Destroy`].
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Ends the machine: nobody waits any more, and nothing is asked for. What may still be committed is *unknown*.
+    pub(crate) fn end(&mut self, effects: &mut Vec<Effect>) {
+        self.ended = true;
+        let error = self.not_leader();
+        if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
+            leader.abandon(&error, effects);
+        }
+        for responder in std::mem::take(&mut self.confirmed).into_responders() {
+            effects.push(Effect::RefuseRead(responder, error.clone()));
+        }
+        if let Some(transfer) = self.transfer.take() {
+            transfer.end(Err(error.clone()), error, effects);
+        }
+        self.waiting = Waiting::default();
     }
 
     /// Gives up everything that waits; used when the store stops. What was never proposed is refused; what may still be
     /// committed by the other members is *unknown*, which dropping its responder says.
     pub fn shut_down(mut self, effects: &mut Vec<Effect>) {
-        let stopped = RequestError::NotLeader { region: self.descriptor.id, leader: None };
-        if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
-            leader.abandon(&stopped, effects);
-        }
-        for responder in self.confirmed.into_responders() {
-            effects.push(Effect::RefuseRead(responder, stopped.clone()));
-        }
-        if let Some(transfer) = self.transfer {
-            transfer.end(Err(stopped.clone()), stopped, effects);
-        }
+        self.standing.leader = None;
+        self.end(effects);
     }
 
     /// This `RawNode`'s number.
@@ -250,10 +294,18 @@ impl Region {
         generation == self.generation || self.config.planted.has(PlantedBug::OlderGenerationAccepted)
     }
 
-    fn on_message(&mut self, message: RegionMessage) {
+    fn on_message(&mut self, mut message: RegionMessage, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
+        if let Some(note) = message.note.take() {
+            return self.on_note(message.from, note, &message, effects);
+        }
+        let snapshot = is_snapshot(&message.raft).then(|| message.raft.get_snapshot().clone());
         if let Err(reason) = self.check_message(&message) {
             self.drop_message(&message, reason);
-            return;
+            if let Some(snapshot) = snapshot {
+                self.decline_snapshot(message.from, &snapshot, effects);
+            }
+            self.on_successor(&message, effects);
+            return self.on_stranger(&message, None, effects);
         }
         debug!(
             self.logger, "receive";
@@ -267,6 +319,10 @@ impl Region {
         if refusal {
             self.go_on_behind_matched(message.from.id);
         }
+        if let Some(snapshot) = snapshot {
+            self.settle_snapshot(message.from, &snapshot, effects);
+        }
+        Ok(())
     }
 
     fn drop_message(&mut self, message: &RegionMessage, reason: DropReason) {
@@ -291,6 +347,8 @@ impl Region {
         }
         self.tick_transfer(effects);
         self.tick_members(effects)?;
+        self.tick_removal(effects)?;
+        self.cancel_useless_snapshots(effects);
         self.tick_compaction()?;
         self.tick_idle();
         Ok(())
@@ -325,6 +383,8 @@ impl Region {
         self.forget_bytes(apply_state.truncated)?;
         self.node.mut_store().set_apply_state(apply_state);
         self.grant_reads(effects);
+        self.destroy_if_doomed(effects);
+        self.tell_removed(effects)?;
         self.drive_members(effects)
     }
 

@@ -237,7 +237,9 @@ impl Region {
                 format!("entry {index} made {state:?} of raft's configuration, but {expected:?} of the region's");
             return Err(RegionError::Raft { region: self.descriptor.id.0, cause });
         }
-        self.descriptor = descriptor;
+        let before = std::mem::replace(&mut self.descriptor, descriptor);
+        let gone: Vec<Peer> =
+            before.peers.iter().filter(|peer| self.descriptor.peer(peer.id).is_none()).copied().collect();
         self.timeouts = ElectionTimeouts::new(&self.config, &self.descriptor, self.peer.id);
         match own {
             Some(peer) => self.peer = peer,
@@ -245,13 +247,19 @@ impl Region {
         }
         effects.push(Effect::MembersChanged(Arc::clone(&self.descriptor)));
         self.settle_in_flight(index);
+        let next = self.last_index().next();
+        if let Some(leader) = self.leader_mut() {
+            leader.removed.configuration_begins(next);
+            gone.into_iter().for_each(|peer| leader.removed.remember(peer));
+        }
+        self.cancel_useless_snapshots(effects);
         Ok(())
     }
 
     /// Whether the log has removed this peer. Until it is destroyed it still votes and acknowledges when it is asked: the
     /// other members may not know yet that they can do without it (D9).
     pub(crate) fn is_removed(&self) -> bool {
-        !self.descriptor.peers.is_empty() && self.descriptor.peer(self.peer.id).is_none()
+        self.is_initialised() && self.descriptor.peer(self.peer.id).is_none()
     }
 
     /// Raft lets a leader go on leading a configuration that it is no part of, and then looks for its own progress in
@@ -288,7 +296,7 @@ impl Region {
 
     fn has_caught_up(&self, member: PeerId) -> bool {
         let lag = self.last_index().0.saturating_sub(self.matched(member).0);
-        self.is_healthy(member) && lag <= MAX_PROMOTION_LAG
+        self.is_healthy(member) && !self.needs_snapshot(member) && lag <= MAX_PROMOTION_LAG
     }
 
     /// Checks that healthy voters are a majority wherever one is needed behind these changes. Gives the reason if not.

@@ -1,9 +1,20 @@
-//! A raft message on its way between two peers of a region.
+//! A message on its way between two peers of a region.
 
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 pub use raft::eraftpb::MessageType;
 use types::{Peer, RegionEpoch, RegionId};
+
+/// What peers say to each other beside raft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    /// You are no member any more, and the members can do without you: be destroyed (D9). Only a leader says so.
+    Gc,
+    /// Who are my members? Asked by a peer that hears of no leader.
+    WhoAreMembers,
+    /// These are the members that I know of, as of the message's epoch.
+    Members(Vec<Peer>),
+}
 
 /// A raft message with the addresses that a store routes by.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +27,10 @@ pub struct RegionMessage {
     pub to: Peer,
     /// The sender's epoch.
     pub epoch: RegionEpoch,
-    /// What raft has to say.
+    /// What raft has to say; empty beside a note.
     pub raft: Message,
+    /// What is said beside raft.
+    pub note: Option<Note>,
 }
 
 impl RegionMessage {

@@ -7,6 +7,8 @@ use raft::eraftpb::{EntryType, Message};
 use types::entry::BOUNDARY_CONTEXT;
 use types::{LogIndex, PeerId, ReadyNumber, Term};
 
+use crate::snapshots::is_snapshot;
+
 /// Most readies of a region that wait for the log engine at a time; beyond it no ready is taken, and raft gathers what
 /// happens meanwhile into the next one.
 const MAX_OUTSTANDING: usize = 256;
@@ -124,7 +126,8 @@ impl Persists {
     }
 
     fn hold(&mut self, until: ReadyNumber, message: Message) -> Option<Message> {
-        if self.held.len() < MAX_HELD_MESSAGES {
+        // Raft waits for the outcome of a snapshot, so that one must never get lost without a word.
+        if self.held.len() < MAX_HELD_MESSAGES || is_snapshot(&message) {
             self.held.push_back(Held { until, message });
         } else {
             self.dropped += 1;

@@ -15,6 +15,19 @@ impl Region {
         self.node.raft.prs().get(member.0).map_or(LogIndex(0), |progress| LogIndex(progress.matched))
     }
 
+    /// Whether the log cannot bring a member forward: what it needs next is compacted.
+    pub(crate) fn needs_snapshot(&self, member: PeerId) -> bool {
+        self.matched(member) < self.node.store().apply_state().truncated
+    }
+
+    /// Whether raft has nothing but a snapshot to send to a member.
+    pub(crate) fn waits_for_snapshot(&self, member: PeerId) -> bool {
+        let truncated = self.node.store().apply_state().truncated;
+        self.node.raft.prs().get(member.0).is_some_and(|progress| {
+            LogIndex(progress.next_idx) <= truncated || progress.pending_request_snapshot != raft::INVALID_INDEX
+        })
+    }
+
     /// Goes on behind what a member has acknowledged, whatever an old refusal made raft believe.
     ///
     /// While it probes a member, raft 0.7 takes a refusal that was delayed or doubled for a new one, and goes back to

@@ -88,8 +88,7 @@ impl Region {
             return Err(RequestError::NotLeader { region: self.descriptor.id, leader: None });
         }
         self.check_room()?;
-        self.check_uncommitted(bytes)?;
-        self.check_log_room()
+        self.check_uncommitted(bytes)
     }
 
     fn check_uncommitted(&self, bytes: u64) -> Result<(), RequestError> {
@@ -127,6 +126,14 @@ impl Region {
     /// Proposes a command of the store. Gives its index, or `None` when raft does not take it.
     pub(crate) fn propose_admin(&mut self, context: &[u8], admin: Admin) -> Result<Option<LogIndex>, RegionError> {
         Ok(self.propose_batch(context, Vec::new(), Some(admin))?.map(|(_, index)| index))
+    }
+
+    /// Proposes an empty entry, for the sake of what its commit will prove. Raft may not take it.
+    pub(crate) fn propose_nothing(&mut self) -> Result<(), RegionError> {
+        match self.node.propose(Vec::new(), Vec::new()) {
+            Ok(()) | Err(raft::Error::ProposalDropped) => Ok(()),
+            Err(error) => Err(self.raft_failed(&error)),
+        }
     }
 
     /// Proposes one entry. Gives its position, or `None` when raft does not take it; then it will never be in the log.

@@ -10,6 +10,7 @@ use crate::effect::{Apply, Effect, Persist};
 use crate::machine::{Region, RegionError};
 use crate::message::RegionMessage;
 use crate::persists::must_record_commit;
+use crate::snapshots::is_snapshot;
 use crate::storage::from_raft_hard_state;
 
 /// Whether an entry's commit should be known to all at once.
@@ -34,7 +35,7 @@ impl Region {
         let mut ready = self.node.ready();
         self.node.mut_store().set_hands_out(true);
         self.check_store()?;
-        assert!(ready.snapshot().is_empty(), "a snapshot passed the check of messages");
+        assert!(ready.snapshot().is_empty(), "the machine went on behind a snapshot that it had taken");
 
         let number = ReadyNumber(ready.number());
         let entries = ready.take_entries();
@@ -143,18 +144,24 @@ impl Region {
         }
     }
 
-    fn send(&self, message: Message, effects: &mut Vec<Effect>) {
+    fn send(&mut self, message: Message, effects: &mut Vec<Effect>) {
         let Some(to) = self.address(PeerId(message.to)) else {
             debug!(self.logger, "message to an unknown peer dropped"; "to" => message.to);
             return;
         };
         debug!(self.logger, "send"; "to" => message.to, "type" => ?message.get_msg_type(), "term" => message.term);
-        effects.push(Effect::Send(RegionMessage {
+        let message = RegionMessage {
             region: self.descriptor.id,
             from: self.peer,
             to,
             epoch: self.descriptor.epoch,
             raft: message,
-        }));
+            note: None,
+        };
+        if is_snapshot(&message.raft) {
+            self.send_snapshot(message, effects);
+        } else {
+            effects.push(Effect::Send(message));
+        }
     }
 }

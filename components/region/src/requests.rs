@@ -2,9 +2,29 @@
 
 use types::{CommandKind, KeyRange, RequestError, RequestHeader};
 
+use crate::effect::Effect;
+use crate::input::Input;
 use crate::machine::Region;
+use crate::snapshots::is_snapshot;
 
 impl Region {
+    /// Answers whoever asks a machine that has come to its end; messages and completions are dropped. Nobody can be told
+    /// what the region looks like now: dropping the inspector says so.
+    pub(crate) fn refuse(&self, input: Input, effects: &mut Vec<Effect>) {
+        let busy = RequestError::ServerIsBusy { reason: "the region's peer is being replaced" };
+        match input {
+            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, busy)),
+            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, busy)),
+            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(busy))),
+            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(busy))),
+            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(busy))),
+            Input::Message(message) if is_snapshot(&message.raft) => {
+                self.decline_snapshot(message.from, message.raft.get_snapshot(), effects);
+            }
+            _ => {}
+        }
+    }
+
     /// Checks what every request says about the region, in the order of wire.md A0. That the region is here, and on the
     /// right store, was the store's to check.
     pub(crate) fn check_header(&self, header: &RequestHeader) -> Result<(), RequestError> {

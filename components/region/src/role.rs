@@ -13,6 +13,8 @@ use crate::machine::Region;
 use crate::membership::MembersPlan;
 use crate::proposals::Gathered;
 use crate::reads::AskedReads;
+use crate::removal::Removed;
+use crate::snapshots::Outgoing;
 
 /// What only a leader has. It begins and ends with the leadership of one term.
 #[derive(Debug, Default)]
@@ -26,6 +28,10 @@ pub(crate) struct Leader {
     pub(crate) plan: Option<MembersPlan>,
     /// Ticks since each member last answered in this leadership.
     pub(crate) heard: BTreeMap<PeerId, u32>,
+    /// Snapshots on their way to members.
+    pub(crate) snapshots: BTreeMap<PeerId, Outgoing>,
+    /// Peers that are to be told that they are no members any more.
+    pub(crate) removed: Removed,
 }
 
 impl Leader {
@@ -116,6 +122,11 @@ impl Region {
                 Role::Candidate => RoleState::Candidate,
                 Role::Leader => RoleState::Leader(Box::default()),
             };
+            // A new leader's own entry is the first one that it appends under the present configuration.
+            let own_entry = self.last_index();
+            if let Some(leader) = self.leader_mut() {
+                leader.removed.configuration_begins(own_entry);
+            }
         }
         self.log_standing(before, now);
         self.settle_transfer(effects);
@@ -143,6 +154,7 @@ impl Region {
         let confirmed = std::mem::take(&mut self.node.raft.read_states);
         self.confirm_reads(confirmed, effects);
         if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
+            self.abandon_snapshots(leader.snapshots.keys().copied(), effects);
             leader.abandon(&self.not_leader(), effects);
         }
     }

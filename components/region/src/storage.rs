@@ -1,6 +1,7 @@
 //! What the raft crate reads its log from.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::{ApplyState, EngineError, Entry, HardState, LogEngine};
@@ -26,6 +27,10 @@ pub(crate) struct LogStore {
     last_index: LogIndex,
     hands_out: bool,
     failure: Cell<Option<EngineError>>,
+    /// Snapshots that raft may send, by receiver.
+    offered: BTreeMap<PeerId, Snapshot>,
+    /// Receivers for which raft found none, and the index that it must not be older than.
+    wanted: RefCell<BTreeMap<PeerId, LogIndex>>,
 }
 
 impl LogStore {
@@ -48,7 +53,24 @@ impl LogStore {
             last_index,
             hands_out: true,
             failure: Cell::new(None),
+            offered: BTreeMap::new(),
+            wanted: RefCell::default(),
         }
+    }
+
+    /// Lets raft send a snapshot to a member.
+    pub(crate) fn offer_snapshot(&mut self, to: PeerId, snapshot: Snapshot) {
+        self.offered.insert(to, snapshot);
+    }
+
+    /// The snapshot for a member is sent, or is no use any more.
+    pub(crate) fn withdraw_snapshot(&mut self, to: PeerId) {
+        self.offered.remove(&to);
+    }
+
+    /// The members for which raft asked in vain since the last call, and the index that it asked for.
+    pub(crate) fn take_wanted_snapshots(&self) -> BTreeMap<PeerId, LogIndex> {
+        self.wanted.take()
     }
 
     /// How far the log is applied and compacted.
@@ -206,8 +228,15 @@ impl Storage for LogStore {
         Ok(self.last_index.0)
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let at_least = LogIndex(request_index).max(self.apply_state.truncated);
+        match self.offered.get(&PeerId(to)) {
+            Some(snapshot) if LogIndex(snapshot.get_metadata().index) >= at_least => Ok(snapshot.clone()),
+            _ => {
+                self.wanted.borrow_mut().insert(PeerId(to), at_least);
+                Err(StorageError::SnapshotTemporarilyUnavailable.into())
+            }
+        }
     }
 }
 

@@ -81,7 +81,8 @@ impl Region {
 
     /// Whether a member's log is close enough behind the leader's for a transfer.
     pub(crate) fn may_succeed(&self, member: PeerId) -> bool {
-        self.matched(member).0.saturating_add(MAX_TRANSFER_LAG) >= self.last_index().0
+        let near = self.matched(member).0.saturating_add(MAX_TRANSFER_LAG) >= self.last_index().0;
+        near && !self.needs_snapshot(member)
     }
 
     fn check_transfer(&self, to: PeerId) -> Result<(), RequestError> {

@@ -56,7 +56,9 @@ drop_reasons! {
     SecondLeader = "second_leader",
     /// It answers a request for votes that has not left yet.
     UnaskedVote = "unasked_vote",
-    /// The peer takes no part in elections yet (D8).
+    /// It brings a snapshot that is not one for this peer, or contradicts itself.
+    BadSnapshot = "bad_snapshot",
+    /// The peer takes no part in elections yet, or must not skip what it replays (D8).
     Restrained = "restrained",
 }
 
@@ -103,7 +105,8 @@ impl Region {
             MessageType::MsgRequestVoteResponse => self.check_vote(),
             MessageType::MsgRequestPreVoteResponse => Ok(()),
             MessageType::MsgTimeoutNow => self.check_timeout_now(raft),
-            // Proposals and reads are not forwarded, snapshots are not sent, and the rest never leaves a peer.
+            MessageType::MsgSnapshot => self.check_snapshot(raft),
+            // Proposals and reads are not forwarded, and the rest never leaves a peer.
             _ => Err(DropReason::UnexpectedType),
         }
     }
@@ -128,11 +131,25 @@ impl Region {
         // Raft takes term 0 for "matches" wherever it has no entry, and would then append behind a gap.
         require((message.log_term == 0) == (message.index == 0), DropReason::BadTerm)?;
         require(message.log_term <= message.term, DropReason::BadTerm)?;
+        // Every region's log begins behind entry 5, so that one who has nothing needs a snapshot.
+        require(message.index > 0 || self.is_initialised(), DropReason::BadIndex)?;
         // An append that begins below the commit index is answered without a look at its entries.
         let log = &self.node.raft.raft_log;
         let joins_commit = message.index == log.committed && Term(message.term) >= self.standing.term;
         let conflicts = joins_commit && !log.match_term(message.index, message.log_term);
         require(!conflicts, DropReason::ConflictsWithCommitted)
+    }
+
+    /// A snapshot takes the place of what is committed and not applied. While a peer replays, that may be a split whose
+    /// child only the replay can make (D8).
+    fn check_snapshot(&self, message: &Message) -> Verdict {
+        self.check_leader(message)?;
+        let metadata = message.get_snapshot().get_metadata();
+        let sane = metadata.index > 0 && metadata.index < MAX_NUMBER && metadata.term > 0;
+        require(sane && metadata.term <= message.term, DropReason::BadSnapshot)?;
+        require(!self.restraint.is_replaying(&self.node.store().apply_state()), DropReason::Restrained)?;
+        let fits = !self.is_removed() && self.descriptor_of(message.get_snapshot()).is_some();
+        require(fits, DropReason::BadSnapshot)
     }
 
     fn check_heartbeat(&self, message: &Message) -> Verdict {
@@ -182,6 +199,7 @@ fn is_from_newcomer(message: &RegionMessage) -> bool {
         message.raft.get_msg_type(),
         MessageType::MsgAppend
             | MessageType::MsgHeartbeat
+            | MessageType::MsgSnapshot
             | MessageType::MsgRequestVote
             | MessageType::MsgRequestPreVote
             | MessageType::MsgTimeoutNow

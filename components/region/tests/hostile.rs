@@ -31,7 +31,14 @@ fn message(from: u64, to: u64, kind: MessageType, change: impl FnOnce(&mut Messa
     let mut raft = Message { from, to, term: 6, ..Message::default() };
     raft.set_msg_type(kind);
     change(&mut raft);
-    RegionMessage { region: REGION, from: peer(from), to: peer(to), epoch: types::RegionEpoch::INITIAL, raft }
+    RegionMessage {
+        region: REGION,
+        from: peer(from),
+        to: peer(to),
+        epoch: types::RegionEpoch::INITIAL,
+        raft,
+        note: None,
+    }
 }
 
 fn entry(index: u64, term: u64) -> Entry {
@@ -75,7 +82,6 @@ fn types_that_members_never_send() {
             MessageType::MsgHup,
             MessageType::MsgBeat,
             MessageType::MsgPropose,
-            MessageType::MsgSnapshot,
             MessageType::MsgUnreachable,
             MessageType::MsgSnapStatus,
             MessageType::MsgCheckQuorum,
@@ -183,4 +189,59 @@ fn append(message: &mut Message, index: u64, log_term: u64, entries: &[(u64, u64
     message.index = index;
     message.log_term = log_term;
     message.set_entries(entries.iter().map(|(index, term)| entry(*index, *term)).collect::<Vec<_>>().into());
+}
+
+#[test]
+fn snapshots_that_are_not_for_this_peer() {
+    use raft::eraftpb::Snapshot;
+    type Change = fn(&mut Message, &mut types::RegionDescriptor);
+    let mut cluster = settled();
+    let region = cluster.region_of(FOLLOWER);
+    let snapshot = |index: u64, change: Change| {
+        let mut descriptor = (*region).clone();
+        message(LEADER, FOLLOWER, MessageType::MsgSnapshot, |m| {
+            let mut snapshot = Snapshot::default();
+            let metadata = snapshot.mut_metadata();
+            (metadata.index, metadata.term) = (index, 6);
+            metadata.mut_conf_state().set_voters(vec![1, 2, 3]);
+            m.set_snapshot(snapshot);
+            change(m, &mut descriptor);
+            if m.get_snapshot().data.is_empty() {
+                m.mut_snapshot().data = engine::meta::encode_descriptor(&descriptor);
+            }
+        })
+    };
+    let cases: &[(&str, Change)] = &[
+        ("garbage for a descriptor", |m, _| m.mut_snapshot().data = b"garbage".as_slice().into()),
+        ("another region", |_, d| d.id = RegionId(9)),
+        ("a region without this peer", |_, d| d.peers.retain(|peer| peer.id.0 != FOLLOWER)),
+        ("this peer on another store", |_, d| d.peers[1].store_id = types::StoreId(9)),
+        ("older members", |_, d| d.epoch.conf_ver -= 1),
+        ("an older range", |_, d| d.epoch.version -= 1),
+        ("another configuration", |m, _| m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(vec![1, 2])),
+        ("a joint configuration", |m, _| {
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters_outgoing(vec![1, 2]);
+        }),
+        ("index 0", |m, _| m.mut_snapshot().mut_metadata().index = 0),
+        ("an index beyond reason", |m, _| m.mut_snapshot().mut_metadata().index = HUGE),
+        ("term 0", |m, _| m.mut_snapshot().mut_metadata().term = 0),
+        ("a later term than its leader's", |m, _| m.mut_snapshot().mut_metadata().term = 7),
+    ];
+    for (what, change) in cases {
+        let message = snapshot(9, *change);
+        let count = |cluster: &Cluster| {
+            let region = cluster.members[&FOLLOWER].region.as_ref().unwrap();
+            region.dropped_messages().count(DropReason::BadSnapshot)
+        };
+        let before = count(&cluster);
+        cluster.round(FOLLOWER, vec![Input::Message(Box::new(message))]);
+        assert_eq!(count(&cluster), before + 1, "{what} was not dropped");
+        let last = cluster.trace.pop().unwrap();
+        assert!(last.contains("does not want the snapshot"), "{what}: {last}");
+        assert!(cluster.trace.is_empty(), "{what} caused {:?}", cluster.trace);
+    }
+    // What the log has already moves the commit index and nothing else.
+    cluster.round(FOLLOWER, vec![Input::Message(Box::new(snapshot(7, |_, _| ())))]);
+    assert!(cluster.trace.iter().any(|line| line.contains("does not want the snapshot at 7")), "{:?}", cluster.trace);
+    assert!(!cluster.members[&FOLLOWER].region.as_ref().unwrap().has_ended());
 }

@@ -12,7 +12,8 @@
 //! - `read M NAME… [as …]`: linearizable reads of one round.
 //! - `split M KEY=REGION…`: asks M to split its region at keys; the new regions' members are numbered 21, 22 and so on for
 //!   region 2.
-//! - `members M CHANGE…`: asks M for other members: `+4` votes, `~4` learns, `-4` leaves.
+//! - `members M CHANGE…`: asks M for other members: `+4` votes, `~4` learns, `-4` leaves. A newcomer lives on the store of
+//!   its number, `+7@3` on store 3.
 //! - `compare M`: asks M to have the replicas compared.
 //! - `transfer M N`: asks M to hand its leadership to N.
 //! - `deliver`: what is on its way now; `deliver M->N`: only what goes from M to N; `deliver until quiet`: all, with
@@ -20,7 +21,8 @@
 //! - `keep M->N` and `deliver kept`: copies what is on its way from M to N now, and delivers the copies later.
 //! - `unreachable M N`: M's transport says that it cannot reach N.
 //! - `drop M->N`: loses what is on its way from M to N now. `cut M` and `heal M`: M can neither send nor receive.
-//! - `hold persist M`, `persist M [TIMES]`, `release persist M`: M's disk works on demand only. The same with `apply`.
+//! - `hold persist M`, `persist M [TIMES]`, `release persist M`: M's disk works on demand only. The same with `apply`,
+//!   and with `build` for snapshots.
 //! - `crash M`, `restart M`, `lose state M`: M's process dies; starts again; its state engine is back at its birth.
 //! - `status M`.
 #![allow(clippy::unwrap_used)]
@@ -97,6 +99,7 @@ impl Script {
             "max_log_bytes" => self.config.max_log_bytes = value,
             "max_entry_bytes" => self.config.max_entry_bytes = value,
             "max_waiting_requests" => self.config.max_waiting_requests = value as usize,
+            "stale_ticks" => self.config.stale_ticks = value as u32,
             "newcomer_ticks" => self.config.newcomer_ticks = value as u32,
             _ => panic!("unknown setting {key}"),
         }
@@ -178,6 +181,8 @@ impl Script {
                 }
             }
             ["hold", "persist", id] => cluster.member(number(id)).holds_persist = true,
+            ["hold", "build", id] => cluster.member(number(id)).holds_build = true,
+            ["build", id] => cluster.build(number(id)),
             ["hold", "apply", id] => cluster.member(number(id)).holds_apply = true,
             ["release", "persist", id] => {
                 cluster.member(number(id)).holds_persist = false;
@@ -218,11 +223,12 @@ impl Script {
     }
 }
 
-/// A change as scripts write it: `+4` votes, `~4` learns, `-4` leaves. A newcomer lives on the store of its number.
+/// A change as scripts write it: `+4` votes, `~4` learns, `-4` leaves, `+7@3` votes on store 3.
 fn change(region: &RegionDescriptor, word: &str) -> MemberChange {
     let (sign, id) = word.split_at(1);
+    let (id, store) = id.split_once('@').unwrap_or((id, id));
     let peer = PeerId(number(id));
-    let store = region.peer(peer).map_or(StoreId(peer.0), |peer| peer.store_id);
+    let store = region.peer(peer).map_or(StoreId(number(store)), |peer| peer.store_id);
     match sign {
         "+" => MemberChange::vote(peer, store),
         "~" => MemberChange::learn(peer, store),

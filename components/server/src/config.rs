@@ -195,7 +195,7 @@ pub struct RaftstoreConfig {
     pub max_entry_bytes: u64,
     /// Most bytes of entries that each region keeps in memory.
     pub entry_cache_bytes: u64,
-    /// Most bytes of log that a region keeps for a member that does not answer; then writes are refused.
+    /// Most bytes of log that a region keeps for a member that is behind; beyond it the member gets a snapshot.
     pub max_log_bytes: u64,
     /// Entries behind the slowest member at which a region's log is compacted.
     pub compact_entries: u64,

@@ -91,6 +91,8 @@ impl Rebuild {
             | Input::Campaign
             | Input::CheckConsistency
             | Input::HashComputed { .. }
+            | Input::SnapshotBuilt { .. }
+            | Input::SnapshotSent { .. }
             | Input::Unreachable { .. } => {}
         }
     }

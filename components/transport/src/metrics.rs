@@ -37,6 +37,9 @@ const TYPES: [&str; 19] = [
 
 /// The type of a message as a label.
 fn type_label(message: &RegionMessage) -> &'static str {
+    if message.note.is_some() {
+        return "note";
+    }
     usize::try_from(message.raft.msg_type as i32).ok().and_then(|number| TYPES.get(number)).unwrap_or(&"other")
 }
 

@@ -123,6 +123,7 @@ mod tests {
             to: Default::default(),
             epoch: Default::default(),
             raft,
+            note: None,
         }
     }
 

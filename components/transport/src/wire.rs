@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proto::transport as wire;
-use region::RegionMessage;
+use region::{Note, RegionMessage};
 use types::{Peer, PeerRole, RegionEpoch, StoreId};
 
 /// The version of the protocol that this build speaks.
@@ -12,6 +12,8 @@ pub(crate) const VERSION: u32 = 1;
 const OVERHEAD_BYTES: usize = 192;
 /// The same for each entry.
 const ENTRY_OVERHEAD_BYTES: usize = 48;
+/// A peer, at most.
+const PEER_BYTES: usize = 32;
 
 /// A message that came in is not what it should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +58,11 @@ pub(crate) fn size(message: &RegionMessage) -> usize {
     let snapshot = raft.get_snapshot();
     let members = snapshot.get_metadata().get_conf_state();
     let members = members.voters.len() + members.learners.len() + members.voters_outgoing.len();
-    OVERHEAD_BYTES + entries + raft.context.len() + snapshot.data.len() + 20 * members
+    let told = match &message.note {
+        Some(Note::Members(members)) => members.len(),
+        _ => 0,
+    };
+    OVERHEAD_BYTES + entries + raft.context.len() + snapshot.data.len() + 20 * members + PEER_BYTES * told
 }
 
 /// The message as it travels.
@@ -68,7 +74,30 @@ pub(crate) fn encode(message: &RegionMessage) -> wire::RegionMessage {
         conf_ver: message.epoch.conf_ver,
         version: message.epoch.version,
         raft: Bytes::from(message.raft_bytes()),
+        note: message.note.as_ref().map(encode_note),
     }
+}
+
+fn encode_note(note: &Note) -> wire::Note {
+    let kind = match note {
+        Note::Gc => wire::note::Kind::Gc(wire::Gc {}),
+        Note::WhoAreMembers => wire::note::Kind::WhoAreMembers(wire::WhoAreMembers {}),
+        Note::Members(members) => {
+            wire::note::Kind::Members(wire::Members { members: members.iter().copied().map(encode_peer).collect() })
+        }
+    };
+    wire::Note { kind: Some(kind) }
+}
+
+fn decode_note(note: wire::Note) -> Result<Note, MessageError> {
+    Ok(match note.kind.ok_or(MessageError::Missing("note"))? {
+        wire::note::Kind::Gc(_) => Note::Gc,
+        wire::note::Kind::WhoAreMembers(_) => Note::WhoAreMembers,
+        wire::note::Kind::Members(list) => {
+            let members = list.members.into_iter().map(|member| decode_peer(Some(member), "member"));
+            Note::Members(members.collect::<Result<_, _>>()?)
+        }
+    })
 }
 
 fn encode_peer(peer: Peer) -> wire::PeerId {
@@ -87,7 +116,8 @@ pub(crate) fn decode(message: wire::RegionMessage, from: StoreId, to: StoreId) -
     }
     let raft = RegionMessage::parse_raft(&message.raft).ok_or(MessageError::Raft(message.raft.len()))?;
     let epoch = RegionEpoch { conf_ver: message.conf_ver, version: message.version };
-    Ok(RegionMessage { region: message.region_id.into(), from: sender, to: destination, epoch, raft })
+    let note = message.note.map(decode_note).transpose()?;
+    Ok(RegionMessage { region: message.region_id.into(), from: sender, to: destination, epoch, raft, note })
 }
 
 fn decode_peer(peer: Option<wire::PeerId>, field: &'static str) -> Result<Peer, MessageError> {
@@ -117,7 +147,13 @@ mod tests {
             to: peer(u64::MAX - 1, 2, PeerRole::Learner),
             epoch,
             raft,
+            note: None,
         }
+    }
+
+    fn notes() -> [Note; 3] {
+        let member = Peer { id: u64::MAX.into(), store_id: u64::MAX.into(), role: PeerRole::DemotingVoter };
+        [Note::Gc, Note::WhoAreMembers, Note::Members(vec![member; 9])]
     }
 
     fn decoded(wire: wire::RegionMessage) -> Result<RegionMessage, MessageError> {
@@ -127,11 +163,19 @@ mod tests {
     #[test]
     fn a_message_survives_the_way() {
         assert_eq!(decoded(encode(&message())), Ok(message()));
+        for note in notes() {
+            let message = RegionMessage { note: Some(note), ..message() };
+            assert_eq!(decoded(encode(&message)), Ok(message));
+        }
     }
 
     #[test]
     fn the_size_is_never_too_small() {
         let mut large = message();
+        for note in notes() {
+            large.note = Some(note);
+            assert!(size(&large) >= encode(&large).encoded_len());
+        }
         for length in [0, 1, 1000, 100_000] {
             large.raft.mut_entries().push(Default::default());
             let entry = large.raft.mut_entries().last_mut().expect("one was pushed");
@@ -152,6 +196,11 @@ mod tests {
         assert_eq!(decoded(without), Err(MessageError::Missing("to")));
         let role = wire::PeerId { id: 1, store_id: 1, role: 4 };
         assert_eq!(decoded(wire::RegionMessage { from: Some(role), ..good.clone() }), Err(MessageError::Role(4)));
+        let empty = wire::RegionMessage { note: Some(wire::Note { kind: None }), ..good.clone() };
+        assert_eq!(decoded(empty), Err(MessageError::Missing("note")));
+        let members = wire::note::Kind::Members(wire::Members { members: vec![role] });
+        let note = wire::RegionMessage { note: Some(wire::Note { kind: Some(members) }), ..good.clone() };
+        assert_eq!(decoded(note), Err(MessageError::Role(4)));
         let garbage = wire::RegionMessage { raft: Bytes::from_static(b"\xff\xff\xff"), ..good.clone() };
         assert_eq!(decoded(garbage), Err(MessageError::Raft(3)));
         let sender = MessageError::Sender { claimed: 1.into(), stream: 3.into() };

@@ -90,19 +90,6 @@ pub enum RequestError {
         /// Which bound was met.
         reason: &'static str,
     },
-    /// The log cannot grow: a member is away and its part of the log is kept for it.
-    #[error(
-        "raft log of region {region} holds {bytes} bytes for a member that does not answer (bound {limit}): \
-         bring the member back or replace it"
-    )]
-    LogFull {
-        /// The region.
-        region: RegionId,
-        /// The size that is kept, in bytes.
-        bytes: u64,
-        /// The bound in bytes.
-        limit: u64,
-    },
     /// A change of the region's members would put the region at risk, or did not get on and was taken back.
     #[error("members of region {region} stay as they are: {reason}")]
     ChangeRefused {
@@ -138,7 +125,6 @@ impl RequestError {
             Self::KeyNotInRegion { .. } => "RY-REQUEST-007",
             Self::EntryTooLarge { .. } => "RY-REQUEST-008",
             Self::ServerIsBusy { .. } => "RY-REQUEST-009",
-            Self::LogFull { .. } => "RY-REQUEST-010",
             Self::Invalid { .. } => "RY-REQUEST-011",
             Self::Undetermined { .. } => "RY-REQUEST-012",
             Self::ChangeRefused { .. } => "RY-REQUEST-013",

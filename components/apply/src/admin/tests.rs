@@ -118,7 +118,7 @@ fn a_split_writes_all_of_its_regions_with_the_parents_apply_state() {
     assert_eq!(bench.stored(9), Some(expected.children[1].clone()));
     let regions = meta::read_regions(&*bench.engine).unwrap();
     let states: Vec<_> = regions.iter().map(|region| (region.descriptor.id.0, region.apply_state)).collect();
-    assert_eq!(states, [(7, bench.applier.apply_state), (8, BORN), (9, BORN)]);
+    assert_eq!(states, [(7, bench.applier.apply_state), (8, ApplyState::BORN), (9, ApplyState::BORN)]);
     let births =
         [(8, 81), (9, 91)].map(|(id, peer)| (RegionId(id), PeerId(peer), RegionId(7), PeerId(71), LogIndex(6)));
     assert_eq!(bench.arbiter.births.lock()[..], births);

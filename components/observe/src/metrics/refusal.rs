@@ -25,8 +25,6 @@ labels! {
         EntryTooLarge = "entry_too_large",
         /// A queue is full.
         ServerIsBusy = "server_is_busy",
-        /// The log is kept for a member that is away and cannot grow.
-        LogFull = "log_full",
         /// It would change the members, and was refused or taken back.
         ChangeRefused = "change_refused",
         /// It is wrong in itself.
@@ -48,7 +46,6 @@ impl From<&RequestError> for Refusal {
             RequestError::KeyNotInRegion { .. } => Self::KeyNotInRegion,
             RequestError::EntryTooLarge { .. } => Self::EntryTooLarge,
             RequestError::ServerIsBusy { .. } => Self::ServerIsBusy,
-            RequestError::LogFull { .. } => Self::LogFull,
             RequestError::ChangeRefused { .. } => Self::ChangeRefused,
             RequestError::Invalid { .. } => Self::Invalid,
             RequestError::Undetermined { .. } => Self::Undetermined,

@@ -82,7 +82,7 @@ fn each_error_sets_its_own_field_and_no_other() {
         RequestError::KeyNotInRegion { key: Bytes::from_static(b"z"), region: 7.into(), range: region().range },
         RequestError::EntryTooLarge { region: 7.into(), size: 9, limit: 8 },
         RequestError::ServerIsBusy { reason: "queue" },
-        RequestError::LogFull { region: 7.into(), bytes: 9, limit: 8 },
+        RequestError::ChangeRefused { region: 7.into(), reason: "no quorum".to_owned() },
     ];
     let fields: Vec<String> = errors.into_iter().map(|error| set_fields(&refused(error))).collect();
     assert_eq!(
@@ -97,8 +97,7 @@ fn each_error_sets_its_own_field_and_no_other() {
             "key z 7 a m",
             "large 7 9",
             "busy queue",
-            "busy raft log of region 7 holds 9 bytes for a member that does not answer (bound 8): bring the member \
-             back or replace it",
+            "",
         ]
     );
 }

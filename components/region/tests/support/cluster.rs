@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use apply::RoundOutcome;
 use engine::{Child, Durability, Entry, LogBatch, LogOp, RegionSnapshot};
-use region::{Effect, Input, Persist, Region, RegionConfig, RegionMessage, Role, Split};
+use region::{ApplySnapshot, Effect, Input, MessageType, Persist, Region, RegionConfig, RegionMessage, Role, Split};
 use slog::{Discard, Logger, o};
 use types::{
     Generation, KeyRange, Peer, PeerId, PeerRole, ReadyNumber, RegionDescriptor, RegionEpoch, RegionId, RequestError,
@@ -13,7 +13,7 @@ use types::{
 };
 
 use super::describe;
-use super::member::Member;
+use super::member::{Member, NextPeers, SnapshotData};
 
 pub const REGION: RegionId = RegionId(1);
 
@@ -45,6 +45,9 @@ pub struct Cluster {
     pub leaders: BTreeMap<(RegionId, u64), u64>,
     /// Every entry that some member applied, for the check that they all agree.
     pub committed: BTreeMap<(RegionId, u64), Entry>,
+    pub next_peers: Arc<NextPeers>,
+    /// Snapshots that are built, and those that are on their way, by region and receiver.
+    pub snapshots: BTreeMap<(RegionId, u64), SnapshotData>,
     /// Members that found out that they differ from their leader.
     pub inconsistent: Vec<u64>,
     answers_traced: usize,
@@ -71,6 +74,8 @@ impl Cluster {
             tracing: true,
             leaders: BTreeMap::new(),
             committed: BTreeMap::new(),
+            next_peers: Arc::default(),
+            snapshots: BTreeMap::new(),
             inconsistent: Vec::new(),
             answers_traced: 0,
         };
@@ -81,7 +86,8 @@ impl Cluster {
     /// All members of a region are born.
     fn bear(&mut self, descriptor: &RegionDescriptor) {
         for peer in &descriptor.peers {
-            self.members.insert(peer.id.0, Member::new(*peer, descriptor.clone()));
+            self.next_peers.claim(descriptor.id, *peer);
+            self.members.insert(peer.id.0, Member::new(*peer, descriptor.clone(), &self.next_peers));
             self.start(peer.id.0, false);
         }
     }
@@ -116,6 +122,7 @@ impl Cluster {
         member.region = None;
         member.writing.clear();
         member.applying.clear();
+        member.building.clear();
         self.trace_answers();
     }
 
@@ -123,14 +130,13 @@ impl Cluster {
     pub fn round(&mut self, id: u64, inputs: Vec<Input>) {
         self.run_round(id, inputs);
         loop {
-            let member = self.member(id);
-            if member.region.is_none() {
-                return;
-            }
+            let Some(member) = self.members.get_mut(&id).filter(|member| member.region.is_some()) else { return };
             if !member.holds_persist && !member.writing.is_empty() {
                 self.persist(id);
             } else if !member.holds_apply && !member.applying.is_empty() {
                 self.apply(id);
+            } else if !member.holds_build && !member.building.is_empty() {
+                self.build(id);
             } else {
                 return;
             }
@@ -140,7 +146,7 @@ impl Cluster {
     /// One round, and nothing of the disk and the state machine.
     pub fn run_round(&mut self, id: u64, inputs: Vec<Input>) {
         let mut effects = Vec::new();
-        let Some(region) = self.member(id).region.as_mut() else { return };
+        let Some(region) = self.members.get_mut(&id).and_then(|member| member.region.as_mut()) else { return };
         for input in inputs {
             region.step(input, &mut effects).unwrap();
         }
@@ -165,7 +171,7 @@ impl Cluster {
                 let lost = self.cut.contains(&(id, message.to.id.0));
                 self.say(|| {
                     let note = if lost { " (lost)" } else { "" };
-                    format!("  {id} -> {}: {}{note}", message.to.id, describe::message(&message.raft))
+                    format!("  {id} -> {}: {}{note}", message.to.id, describe::message(&message))
                 });
                 if !lost {
                     self.network.push_back(message);
@@ -196,6 +202,37 @@ impl Cluster {
             }
             Effect::MembersChanged(region) => self.say(|| format!("  {id} has members {}", describe::members(&region))),
             Effect::Split(split) => self.carry_out_split(id, split),
+            Effect::BuildSnapshot(order) => {
+                self.say(|| format!("  {id} has a snapshot built for {}", order.to.id));
+                self.member(id).building.push_back(order);
+            }
+            Effect::SendSnapshot(snapshot) => {
+                let message = snapshot.message;
+                let lost = self.cut.contains(&(id, message.to.id.0));
+                self.say(|| {
+                    let note = if lost { " (lost)" } else { "" };
+                    format!("  {id} -> {}: {}{note}", message.to.id, describe::message(&message))
+                });
+                if lost {
+                    self.report_snapshot(&message, false);
+                } else {
+                    self.network.push_back(message);
+                }
+            }
+            Effect::CancelSnapshot(cancel) => {
+                self.say(|| format!("  {id} cancels the snapshot for {}", cancel.to));
+                self.member(id).building.retain(|order| order.to.id != cancel.to);
+                self.snapshots.remove(&(cancel.region, cancel.to.0));
+            }
+            Effect::DeclineSnapshot(declined) => {
+                self.say(|| format!("  {id} does not want the snapshot at {}", declined.index));
+            }
+            Effect::ApplySnapshot(snapshot) => self.apply_snapshot(id, &snapshot),
+            Effect::Destroy(destroy) => {
+                self.say(|| format!("  {id} is destroyed"));
+                let member = self.members.remove(&id).unwrap();
+                self.next_peers.raise(member.id, member.peer.store_id, destroy.next_peer);
+            }
             Effect::Hash(generation, task) => {
                 let (index, hash) = (task.index, apply::hash_region(&task).unwrap());
                 self.say(|| format!("  {id} hashes what it has at {index}"));
@@ -211,20 +248,68 @@ impl Cluster {
     fn carry_out_split(&mut self, id: u64, split: Split) {
         let kept = split.derived.range.clone();
         self.say(|| format!("  {id} is split at {}, and keeps {}", split.index, describe::range(&kept)));
-        for Child { descriptor, peer, .. } in split.children {
-            if self.members.contains_key(&peer.id.0) {
+        for Child { descriptor, peer, created } in split.children {
+            let known = self.members.get(&peer.id.0).is_some_and(Member::is_initialised);
+            if known || !created {
                 continue;
             }
             self.say(|| {
                 let (region, range) = (descriptor.id, describe::range(&descriptor.range));
                 format!("  {} begins in region {region}, {range}", peer.id)
             });
-            self.members.insert(peer.id.0, Member::new(peer, descriptor));
-            self.start(peer.id.0, false);
+            let made_by_message = self.members.contains_key(&peer.id.0);
+            if made_by_message {
+                while self.write(peer.id.0).is_some() {}
+                self.member(peer.id.0).take_over(descriptor);
+            } else {
+                self.members.insert(peer.id.0, Member::new(peer, descriptor, &self.next_peers));
+            }
+            self.start(peer.id.0, made_by_message);
             if split.campaign {
                 self.round(peer.id.0, vec![Input::Campaign]);
             }
         }
+    }
+
+    /// The state machine builds the oldest snapshot that was ordered.
+    pub fn build(&mut self, id: u64) {
+        let member = self.member(id);
+        let Some(order) = member.building.pop_front() else { return };
+        let snapshot = member.snapshot();
+        let built = Some(snapshot.built.clone());
+        self.snapshots.insert((order.region, order.to.id.0), snapshot);
+        self.run_round(id, vec![Input::SnapshotBuilt { generation: order.generation, to: order.to.id, built }]);
+    }
+
+    /// The sender's transport tells how a snapshot's way ended.
+    pub fn report_snapshot(&mut self, message: &RegionMessage, delivered: bool) {
+        let from = message.from.id.0;
+        let Some(member) = self.members.get(&from) else { return };
+        let generation = Generation(member.generation);
+        self.round(from, vec![Input::SnapshotSent { generation, to: message.to.id, delivered }]);
+    }
+
+    fn apply_snapshot(&mut self, id: u64, apply: &ApplySnapshot) {
+        let data = self.snapshots.remove(&(apply.descriptor.id, id));
+        let data = data.filter(|data| data.built.index == apply.apply_state.applied);
+        // What the store makes sure of before it gives the machine the message.
+        let range = &apply.descriptor.range;
+        let others = self.members.values().filter(|other| other.peer.id.0 != id);
+        let here = others.filter(|other| other.peer.store_id == apply.peer.store_id);
+        let overlap = here.into_iter().any(|other| {
+            other.is_initialised() && other.applier.descriptor.range.overlaps(range) && !other.applier.is_removed()
+        });
+        while self.write(id).is_some() {}
+        let member = self.member(id);
+        member.region = None;
+        member.applying.clear();
+        if let Some(data) = data.filter(|_| !overlap) {
+            member.install(&data, apply.apply_state, apply.hard_state);
+            let index = apply.apply_state.applied;
+            self.say(|| format!("  {id} has the snapshot at {index}: {}", describe::range(range)));
+        }
+        self.trace_answers();
+        self.start(id, true);
     }
 
     /// The disk does the oldest write.
@@ -269,16 +354,43 @@ impl Cluster {
     /// Delivers the oldest message, or loses it when its receiver is down.
     pub fn deliver(&mut self, message: RegionMessage) {
         let (from, to) = (message.from.id, message.to.id.0);
+        let to = self.receiver(&message).unwrap_or(to);
         let down = self.members.get(&to).is_none_or(|member| member.region.is_none());
         self.say(|| {
-            let note = if down { " (down)" } else { "" };
-            format!("{to} <- {from}: {}{note}", describe::message(&message.raft))
+            let note = if down { " (nobody)" } else { "" };
+            format!("{to} <- {from}: {}{note}", describe::message(&message))
         });
+        if message.raft.get_msg_type() == MessageType::MsgSnapshot {
+            self.report_snapshot(&message, !down);
+        }
         if !down {
             // Across the wire and back, as in production.
             let raft = RegionMessage::parse_raft(&message.raft_bytes()).unwrap();
             self.round(to, vec![Input::Message(Box::new(RegionMessage { raft, ..message }))]);
         }
+    }
+
+    /// Who gets a message: the store's peer of that region, which a message may make.
+    fn receiver(&mut self, message: &RegionMessage) -> Option<u64> {
+        let (region, to) = (message.region, message.to);
+        let here = |member: &Member| member.id == region && member.peer.store_id == to.store_id;
+        if let Some((id, _)) = self.members.iter().find(|(_, member)| here(member)) {
+            return Some(*id);
+        }
+        let makes = matches!(
+            message.raft.get_msg_type(),
+            MessageType::MsgAppend
+                | MessageType::MsgHeartbeat
+                | MessageType::MsgRequestVote
+                | MessageType::MsgRequestPreVote
+        );
+        if message.note.is_some() || !makes || !self.next_peers.claim(region, to) {
+            return None;
+        }
+        self.say(|| format!("  {} is made by a message", to.id));
+        self.members.insert(to.id.0, Member::newcomer(to, region, &self.next_peers));
+        self.start(to.id.0, false);
+        Some(to.id.0)
     }
 
     /// Delivers what is on its way, and what that causes, until nothing is.
@@ -305,9 +417,10 @@ impl Cluster {
         for other in ids.into_iter().filter(|other| *other != id && !leads(other)).collect::<Vec<_>>() {
             (0..self.config.election_ticks).for_each(|_| self.tick(other));
         }
-        let before = self.network.len();
+        let asked = |cluster: &Self| cluster.network.iter().filter(|message| message.note.is_none()).count();
+        let before = asked(self);
         let mut ticks = 0;
-        while self.network.len() == before && ticks < 2 * self.config.election_ticks {
+        while asked(self) == before && ticks < 2 * self.config.election_ticks {
             self.tick(id);
             ticks += 1;
         }

@@ -6,7 +6,7 @@ use engine::{Entry, EntryType, HardState};
 use prost::Message as _;
 use proto::log::{ChangeMembers, EntryBatch, admin, command, operation};
 use raft::eraftpb::{Message, MessageType};
-use region::{Role, RoleChange};
+use region::{Note, RegionMessage, Role, RoleChange};
 use types::{KeyRange, MemberChange, MemberChangeKind, PeerRole, RegionDescriptor, RequestError};
 
 /// The commands of an entry: the key of each put, in order.
@@ -108,7 +108,19 @@ pub fn hard_state(state: &HardState) -> String {
     format!("term {} vote {} commit {}", state.term, state.vote, state.commit)
 }
 
-pub fn message(message: &Message) -> String {
+pub fn message(message: &RegionMessage) -> String {
+    match &message.note {
+        Some(Note::Gc) => "you are gone".to_owned(),
+        Some(Note::WhoAreMembers) => "who are the members?".to_owned(),
+        Some(Note::Members(list)) => {
+            let list: Vec<String> = list.iter().map(|peer| peer.id.to_string()).collect();
+            format!("the members are {}", list.join(", "))
+        }
+        None => raft_message(&message.raft),
+    }
+}
+
+fn raft_message(message: &Message) -> String {
     let Message { term, index, log_term, commit, .. } = *message;
     let yes = if message.reject { "no" } else { "yes" };
     let read =
@@ -127,6 +139,10 @@ pub fn message(message: &Message) -> String {
         MessageType::MsgRequestPreVoteResponse => format!("pre-vote {yes} (term {term})"),
         MessageType::MsgRequestVote => format!("vote? (term {term}) last entry {index}@{log_term}"),
         MessageType::MsgRequestVoteResponse => format!("vote {yes} (term {term})"),
+        MessageType::MsgSnapshot => {
+            let metadata = message.get_snapshot().get_metadata();
+            format!("snapshot (term {term}) at {}@{}", metadata.index, metadata.term)
+        }
         MessageType::MsgTimeoutNow => format!("timeout now (term {term})"),
         other => panic!("a region sends no {other:?}"),
     }
@@ -160,7 +176,6 @@ pub fn error(error: &RequestError) -> String {
         RequestError::KeyNotInRegion { .. } => "key not in region".to_owned(),
         RequestError::MismatchPeerId { .. } => "mismatch peer id".to_owned(),
         RequestError::EntryTooLarge { size, limit, .. } => format!("entry too large ({size} of {limit} bytes)"),
-        RequestError::LogFull { bytes, limit, .. } => format!("log full ({bytes} of {limit} bytes)"),
         other => other.to_string(),
     }
 }

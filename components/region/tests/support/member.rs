@@ -1,20 +1,55 @@
 //! One member of a region: its machine, its log, and its state machine, which is the crate `apply` on an engine in memory.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
 
-use apply::{ApplyRound, ApplyTask, RegionApplier, RoundOutcome};
+use apply::{ApplyRound, ApplyTask, Arbiter, Birth, RegionApplier, RoundOutcome};
+use bytes::Bytes;
 use engine::memory::MemDisk;
 use engine::meta::{self, RegionState};
 use engine::{
     ApplyState, Durability, Family, HardState, IterRange, LogBatch, LogEngine, LogOp, StateBatch, StateEngine,
     StateRead, WriterId,
 };
-use region::{Apply, Persist, Region, Restored};
-use types::{ColumnFamily, Generation, LogIndex, Peer, PeerId, RegionDescriptor, RegionId, Round, Term};
+use region::{Apply, BuildSnapshot, BuiltSnapshot, Persist, Region, Restored};
+use types::{ColumnFamily, Generation, Peer, PeerId, RegionDescriptor, RegionId, Round, StoreId};
 
-pub const FIRST: ApplyState =
-    ApplyState { applied: LogIndex(5), applied_term: Term(5), truncated: LogIndex(5), truncated_term: Term(5) };
+pub const FIRST: ApplyState = ApplyState::BORN;
+
+/// The smallest peer id that each store may still have of each region (D7). Shared by all members of a cluster.
+#[derive(Debug, Default)]
+pub struct NextPeers(Mutex<BTreeMap<(RegionId, StoreId), PeerId>>);
+
+impl NextPeers {
+    /// Claims a peer, unless a later one was here.
+    pub fn claim(&self, region: RegionId, peer: Peer) -> bool {
+        let mut next = self.0.lock().unwrap();
+        let next = next.entry((region, peer.store_id)).or_default();
+        let free = peer.id >= *next;
+        *next = (*next).max(peer.id);
+        free
+    }
+
+    /// No peer below this one may be made again.
+    pub fn raise(&self, region: RegionId, store: StoreId, to: PeerId) {
+        let mut next = self.0.lock().unwrap();
+        let next = next.entry((region, store)).or_default();
+        *next = (*next).max(to);
+    }
+}
+
+impl Arbiter for NextPeers {
+    fn claim(&self, birth: Birth<'_>) -> bool {
+        NextPeers::claim(self, birth.child.id, birth.peer)
+    }
+}
+
+/// What a snapshot brings.
+#[derive(Clone, Debug)]
+pub struct SnapshotData {
+    pub built: BuiltSnapshot,
+    pub pairs: Vec<(Bytes, Bytes)>,
+}
 
 const WRITER: WriterId = WriterId::Apply(0);
 
@@ -31,22 +66,35 @@ pub struct Member {
     pub applying: VecDeque<Apply>,
     pub holds_persist: bool,
     pub holds_apply: bool,
+    /// Snapshots that are ordered and not built.
+    pub building: VecDeque<BuildSnapshot>,
+    pub holds_build: bool,
+    pub arbiter: Arc<NextPeers>,
     pub state: Arc<dyn StateEngine>,
-    /// What the state machine falls back to.
+    /// What the state machine falls back to, with the data that the last snapshot brought.
     pub cut: RegionState,
+    installed: Vec<(Bytes, Bytes)>,
     pub applier: RegionApplier,
     pub generation: u64,
 }
 
 impl Member {
     /// A member that is born with its region.
-    pub fn new(peer: Peer, descriptor: RegionDescriptor) -> Self {
+    pub fn new(peer: Peer, descriptor: RegionDescriptor, arbiter: &Arc<NextPeers>) -> Self {
+        let member = Self::at(peer, RegionState { descriptor, apply_state: FIRST }, arbiter);
+        member.write_hard_state(HardState::BORN);
+        member
+    }
+
+    /// A member that has nothing yet.
+    pub fn newcomer(peer: Peer, region: RegionId, arbiter: &Arc<NextPeers>) -> Self {
+        let descriptor = RegionDescriptor { id: region, ..RegionDescriptor::default() };
+        Self::at(peer, RegionState { descriptor, apply_state: ApplyState::default() }, arbiter)
+    }
+
+    fn at(peer: Peer, cut: RegionState, arbiter: &Arc<NextPeers>) -> Self {
         let disk = MemDisk::default();
         let log = disk.open_log().unwrap();
-        let hard_state = HardState { term: Term(5), vote: PeerId(0), commit: LogIndex(5) };
-        let op = LogOp::Append { region: descriptor.id, peer: peer.id, entries: Vec::new(), hard_state };
-        log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
-        let cut = RegionState { descriptor, apply_state: FIRST };
         Self {
             id: cut.descriptor.id,
             peer,
@@ -57,11 +105,58 @@ impl Member {
             applying: VecDeque::new(),
             holds_persist: false,
             holds_apply: false,
-            state: state_with(&cut),
+            building: VecDeque::new(),
+            holds_build: false,
+            arbiter: Arc::clone(arbiter),
+            state: state_with(&cut, &[]),
             applier: RegionApplier::new(Arc::new(cut.descriptor.clone()), peer.id, cut.apply_state),
             cut,
+            installed: Vec::new(),
             generation: 0,
         }
+    }
+
+    fn write_hard_state(&self, hard_state: HardState) {
+        let op = LogOp::Append { region: self.id, peer: self.peer.id, entries: Vec::new(), hard_state };
+        self.log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
+    }
+
+    /// Whether the member knows its region.
+    pub fn is_initialised(&self) -> bool {
+        !self.applier.descriptor.peers.is_empty()
+    }
+
+    /// A split makes the region here; a peer that a message had made keeps what it promised (D11).
+    pub fn take_over(&mut self, descriptor: RegionDescriptor) {
+        let promised = self.hard_state();
+        let hard_state = if promised.term > HardState::BORN.term { promised } else { HardState::BORN };
+        self.write_hard_state(HardState { commit: HardState::BORN.commit, ..hard_state });
+        self.cut = RegionState { descriptor, apply_state: FIRST };
+        self.lose_state();
+    }
+
+    /// A snapshot replaces log and state (D10).
+    pub fn install(&mut self, snapshot: &SnapshotData, apply_state: ApplyState, hard_state: HardState) {
+        let forget = LogOp::Remove { region: self.id, next_peer: self.peer.id };
+        self.log.write(LogBatch { ops: vec![forget] }, Durability::Synced).unwrap();
+        self.write_hard_state(hard_state);
+        self.cut = RegionState { descriptor: snapshot.built.descriptor.clone(), apply_state };
+        self.lose_state();
+        self.state = state_with(&self.cut, &snapshot.pairs);
+        self.installed = snapshot.pairs.clone();
+    }
+
+    /// A snapshot of what the state machine holds now.
+    pub fn snapshot(&self) -> SnapshotData {
+        let descriptor = (*self.applier.descriptor).clone();
+        let ApplyState { applied: index, applied_term: term, .. } = self.apply_state();
+        let pairs = pairs(&*self.state, &descriptor);
+        SnapshotData { built: BuiltSnapshot { descriptor, index, term }, pairs }
+    }
+
+    fn hard_state(&self) -> HardState {
+        let stored = self.log.region(self.id).unwrap().and_then(|stored| stored.state);
+        stored.map(|state| state.hard_state).unwrap_or_default()
     }
 
     /// How far the state machine is.
@@ -71,7 +166,7 @@ impl Member {
 
     /// The state machine falls back to its cut.
     pub fn lose_state(&mut self) {
-        self.state = state_with(&self.cut);
+        self.state = state_with(&self.cut, &self.installed);
         self.applier = RegionApplier::new(Arc::new(self.cut.descriptor.clone()), self.peer.id, self.cut.apply_state);
     }
 
@@ -79,10 +174,14 @@ impl Member {
     pub fn restored(&mut self, may_have_voted: bool) -> Restored {
         self.generation += 1;
         let apply_state = self.apply_state();
-        let stored = self.log.region(self.id).unwrap().unwrap();
-        let mut hard_state = stored.state.unwrap().hard_state;
+        let mut hard_state = self.hard_state();
+        let generation = Generation(self.generation);
+        if !self.is_initialised() {
+            return Restored::uninitialised(self.id, self.peer, hard_state, generation, may_have_voted);
+        }
         hard_state.commit = hard_state.commit.max(apply_state.applied);
-        let last_index = stored.bounds.map_or(apply_state.truncated, |(_, last)| last);
+        let bounds = self.log.region(self.id).unwrap().and_then(|stored| stored.bounds);
+        let last_index = bounds.map_or(apply_state.truncated, |(_, last)| last);
         let log_bytes = self.log.approximate_bytes(self.id, apply_state.truncated.next(), last_index.next()).unwrap();
         Restored {
             descriptor: (*self.applier.descriptor).clone(),
@@ -91,7 +190,7 @@ impl Member {
             hard_state,
             last_index,
             log_bytes,
-            generation: Generation(self.generation),
+            generation,
             may_have_voted,
         }
     }
@@ -99,7 +198,8 @@ impl Member {
     /// Applies what was handed out.
     pub fn execute(&mut self, apply: Apply) -> RoundOutcome {
         let Apply { region, generation, entries, waiting } = apply;
-        let mut round = ApplyRound::new(Arc::clone(&self.state), WRITER, Round(0));
+        let arbiter: Arc<dyn Arbiter> = self.arbiter.clone();
+        let mut round = ApplyRound::new(Arc::clone(&self.state), WRITER, Round(0)).with_arbiter(arbiter);
         round.apply(&mut self.applier, ApplyTask { region, generation, entries, waiting }).unwrap();
         round.finish().unwrap()
     }
@@ -107,21 +207,30 @@ impl Member {
 
 /// The keys of a region, in order.
 pub fn keys(data: &dyn StateRead, region: &RegionDescriptor) -> Vec<String> {
-    let range = IterRange::new(region.range.clone());
-    let mut iter = data.iter(Family::User(ColumnFamily::Default), range).unwrap();
-    let mut keys = Vec::new();
-    let mut valid = iter.seek_to_first().unwrap();
-    while valid {
-        keys.push(String::from_utf8(iter.key().to_vec()).unwrap());
-        valid = iter.next().unwrap();
-    }
-    keys
+    pairs(data, region).into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect()
 }
 
-fn state_with(cut: &RegionState) -> Arc<dyn StateEngine> {
+fn pairs(data: &dyn StateRead, region: &RegionDescriptor) -> Vec<(Bytes, Bytes)> {
+    let range = IterRange::new(region.range.clone());
+    let mut iter = data.iter(Family::User(ColumnFamily::Default), range).unwrap();
+    let mut pairs = Vec::new();
+    let mut valid = iter.seek_to_first().unwrap();
+    while valid {
+        pairs.push((Bytes::copy_from_slice(iter.key()), Bytes::copy_from_slice(iter.value())));
+        valid = iter.next().unwrap();
+    }
+    pairs
+}
+
+fn state_with(cut: &RegionState, pairs: &[(Bytes, Bytes)]) -> Arc<dyn StateEngine> {
     let state = MemDisk::default().open_state().unwrap();
     let mut batch = StateBatch::default();
-    meta::put_region(&mut batch, cut);
+    if !cut.descriptor.peers.is_empty() {
+        meta::put_region(&mut batch, cut);
+    }
+    for (key, value) in pairs {
+        batch.put(ColumnFamily::Default, key.clone(), value.clone());
+    }
     state.write(&batch).unwrap();
     Arc::new(state)
 }

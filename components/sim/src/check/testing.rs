@@ -129,6 +129,7 @@ pub fn message(kind: MessageType, from: u64, to: u64, term: u64) -> RegionMessag
         to: peer(LOW, to),
         epoch: RegionEpoch::INITIAL,
         raft: Default::default(),
+        note: None,
     };
     message.raft.set_msg_type(kind);
     (message.raft.from, message.raft.to, message.raft.term) = (message.from.id.0, message.to.id.0, term);

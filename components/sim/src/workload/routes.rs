@@ -98,7 +98,6 @@ impl Routes {
             }
             RequestError::StaleCommand { .. }
             | RequestError::ServerIsBusy { .. }
-            | RequestError::LogFull { .. }
             | RequestError::EntryTooLarge { .. }
             | RequestError::ChangeRefused { .. }
             | RequestError::Invalid { .. } => {}

@@ -203,7 +203,14 @@ pub fn message(from: u64, to: u64, number: u64) -> RegionMessage {
     let mut raft = RegionMessage::parse_raft(&[]).expect("an empty message has all defaults");
     raft.commit = number;
     let peer = |store: u64| Peer::voter((store * 10).into(), store.into());
-    RegionMessage { region: (1 + number % 7).into(), from: peer(from), to: peer(to), epoch: Default::default(), raft }
+    RegionMessage {
+        region: (1 + number % 7).into(),
+        from: peer(from),
+        to: peer(to),
+        epoch: Default::default(),
+        raft,
+        note: None,
+    }
 }
 
 /// A message as it travels.
@@ -216,6 +223,7 @@ pub fn travelling(from: u64, to: u64, number: u64) -> proto::transport::RegionMe
         conf_ver: 1,
         version: 1,
         raft: message(from, to, number).raft_bytes().into(),
+        note: None,
     }
 }
 

@@ -1,0 +1,56 @@
+//! Peers that begin: as the child of a split, or as a newcomer that has nothing yet.
+//!
+//! A newcomer is made by the first message for it. It knows its region's id and its own, and nothing else: no range, no
+//! members, epoch 0. It may vote, since raft lets whoever has less grant its vote to whoever has more, and its hard state is
+//! kept like any other's (D7); it never campaigns, has nothing to apply, and serves nobody. A snapshot initialises it.
+
+use engine::{ApplyState, HardState};
+use types::{Generation, Peer, RegionDescriptor, RegionId};
+
+use crate::machine::{Region, Restored};
+
+impl Restored {
+    /// A peer of a region that a split just made. It cannot have voted.
+    pub fn born(descriptor: RegionDescriptor, peer: Peer, generation: Generation) -> Self {
+        Self {
+            descriptor,
+            peer,
+            apply_state: ApplyState::BORN,
+            hard_state: HardState::BORN,
+            last_index: ApplyState::BORN.applied,
+            log_bytes: 0,
+            generation,
+            may_have_voted: false,
+        }
+    }
+
+    /// A peer that has nothing yet but what it may have promised: a hard state of its own, all zero for one that was just
+    /// made. `may_have_voted` is for one that starts again (D8).
+    pub fn uninitialised(
+        region: RegionId,
+        peer: Peer,
+        hard_state: HardState,
+        generation: Generation,
+        may_have_voted: bool,
+    ) -> Self {
+        let apply_state = ApplyState::default();
+        let descriptor = RegionDescriptor { id: region, ..RegionDescriptor::default() };
+        Self {
+            descriptor,
+            peer,
+            apply_state,
+            hard_state,
+            last_index: apply_state.applied,
+            log_bytes: 0,
+            generation,
+            may_have_voted,
+        }
+    }
+}
+
+impl Region {
+    /// Whether the peer knows its region's range and members.
+    pub fn is_initialised(&self) -> bool {
+        !self.descriptor.peers.is_empty()
+    }
+}
