@@ -41,8 +41,10 @@ impl Restart {
             let state = account.state.regions().get(region);
             log.is_some() && state.is_some_and(|state| state.apply_state.applied.0 == INITIAL_LOG_INDEX)
         };
+        // What an interrupted bootstrap left in the state engine alone has never run (D14).
+        let has_run = account.log.durable().ident.is_some();
         let regions = account.log.durable().regions.keys().chain(account.state.regions().keys());
-        let bound = regions.copied().filter(|region| !is_fresh(region)).collect();
+        let bound = regions.copied().filter(|region| has_run && !is_fresh(region)).collect();
         self.lives.insert(store, Life { ticks: 0, bound });
     }
 
@@ -80,10 +82,15 @@ impl Checker for Restart {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use engine::memory::CrashPoint;
+    use engine::meta::{self, RegionState};
+    use engine::{StateBatch, StateOp};
 
     use super::*;
     use crate::check::testing::*;
+    use crate::observation::DiskContent;
 
     fn script() -> Script {
         let mut script = Script::with(vec![Box::new(Restart::new(3))]).led();
@@ -127,6 +134,23 @@ mod tests {
         let mut script = Script::with(vec![Box::new(Restart::new(3))]);
         script.crash(2, CrashPoint::OLDEST);
         script.open(2).fine();
+        script.sent(message(MessageType::MsgRequestVoteResponse, 2, 1, 6)).fine();
+    }
+
+    #[test]
+    fn what_an_interrupted_bootstrap_left_binds_nobody() {
+        let mut script = Script::of(1, vec![Box::new(Restart::new(3))]);
+        let mut batch = StateBatch::default();
+        meta::put_region(&mut batch, &RegionState { descriptor: descriptor(LOW), apply_state: apply_state(5, 5) });
+        let put = |op: &StateOp| match op.clone() {
+            StateOp::Put(family, key, value) => (family, key, value),
+            other => panic!("{other:?}"),
+        };
+        let pairs = batch.ops().iter().map(put).collect();
+        script.see(2, Event::StateWritten { batch: Arc::new(batch) }).fine();
+        script.see(2, Event::StateFlushed).fine();
+        let content = Arc::new(DiskContent { pairs, ..DiskContent::default() });
+        script.see(2, Event::Opened { content }).fine();
         script.sent(message(MessageType::MsgRequestVoteResponse, 2, 1, 6)).fine();
     }
 }
