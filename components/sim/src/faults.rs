@@ -98,7 +98,8 @@ pub(crate) enum Fault {
         node: usize,
         lasts: Duration,
     },
-    /// The state engine makes a writer wait, and every peer of the store begins anew while apply has much to do.
+    /// Both engines stall, and every peer of the store begins anew meanwhile: much lies between what was begun and the news
+    /// that it is done.
     RebuildStalled {
         node: usize,
         lasts: Duration,
@@ -252,7 +253,7 @@ impl Faults {
                 Fault::KillInStart { node, point: *dice.pick(&KILL_POINTS), nth: dice.within(1, 12), machine }
             }
             FaultKind::Stall => Fault::Stall { node, lasts },
-            FaultKind::RebuildStalled => Fault::RebuildStalled { node, lasts },
+            FaultKind::RebuildStalled => Fault::RebuildStalled { node: store, lasts },
             FaultKind::LeadStalled => Fault::LeadStalled { node: store, lasts },
             FaultKind::StallWrites => Fault::StallWrites { node, lasts },
             FaultKind::SlowDisk => Fault::SlowDisk { node, slowness: dice.within(2, 100), lasts },
@@ -335,7 +336,8 @@ impl Simulation {
             Fault::Stall { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.stall = lasts),
             Fault::RebuildStalled { node, lasts } => {
                 self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts);
-                self.plan(lasts / 2, Happening::Inflict(Fault::Rebuild { node, all: true, choice: 0 }));
+                self.plan(lasts / 2, Happening::Inflict(Fault::Stall { node, lasts }));
+                self.plan(lasts / 4 * 3, Happening::Inflict(Fault::Rebuild { node, all: true, choice: 0 }));
             }
             Fault::LeadStalled { node, lasts } => {
                 let heir = self.nodes[node].store;

@@ -318,7 +318,9 @@ impl Simulation {
                 }
                 running.stepper.run_until_idle();
             })?;
-            for status in found.lock().drain(..).flatten() {
+            for status in found.lock().drain(..) {
+                // A region that is too busy to be looked at, or is being rebuilt, tells nothing.
+                let Some(status) = status else { return Ok(false) };
                 ends.entry((at == self.home(), status.descriptor.id)).or_default().push(status);
             }
         }
