@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use sim::Profile;
+use types::{PlantedBug, PlantedBugs};
 
 /// Runs whole clusters on one thread each, from seeds, under faults, and checks what they do.
 #[derive(Clone, Debug, Parser)]
@@ -46,6 +47,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) until_failure: bool,
 
+    /// Plant a bug, which the run should find; a build with the feature `planted` can.
+    #[arg(long, value_name = "NAME", value_parser = parse_planted)]
+    pub(crate) planted: Option<PlantedBugs>,
+
     /// Say everything as it happens.
     #[arg(long)]
     pub(crate) verbose: bool,
@@ -66,6 +71,12 @@ fn parse_profiles(text: &str) -> Result<Profiles, String> {
     text.split(',').map(str::parse).collect::<Result<_, _>>().map(Profiles)
 }
 
+fn parse_planted(name: &str) -> Result<PlantedBugs, String> {
+    let bug: PlantedBug = name.parse().map_err(|error: types::planted::UnknownBug| error.to_string())?;
+    PlantedBugs::only(bug)
+        .ok_or_else(|| "this build can hold no planted bug: build it with --features planted".to_owned())
+}
+
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let parse = |number: &str| number.parse::<u64>().map_err(|error| format!("{number:?} is not a seed: {error}"));
     let (first, end) = text.split_once("..").ok_or("seeds are given as FIRST..END, like 0..1000")?;
@@ -83,6 +94,13 @@ mod tests {
         assert!(parse_seeds("7..7").is_err());
         assert!(parse_seeds("7").is_err());
         assert!(parse_seeds("a..b").is_err());
+    }
+
+    #[test]
+    fn a_planted_bug_needs_the_feature() {
+        let planted = parse_planted("log-deleted-early");
+        assert!(planted.is_ok() || planted.is_err_and(|error| error.contains("--features planted")));
+        assert!(parse_planted("no-such-bug").is_err_and(|error| error.contains("log-deleted-early")));
     }
 
     #[test]

@@ -7,8 +7,10 @@ use sim::{Failure, Settings};
 
 /// Writes the trace, and gives the line that says what failed and how to see it again.
 pub(crate) fn report(failure: &Failure, traces: Option<&Path>) -> String {
-    let Settings { seed, profile, steps, stores, regions, .. } = failure.settings;
+    let Settings { seed, profile, steps, stores, regions, planted, .. } = failure.settings;
     let shape = format!("--seed {seed} --profile {profile} --steps {steps} --stores {stores} --regions {regions}");
+    let planted: String = planted.iter().map(|bug| format!(" --planted {bug}")).collect();
+    let features = if planted.is_empty() { "" } else { " --features planted" };
     let directory = traces.map_or_else(std::env::temp_dir, PathBuf::from);
     let path = directory.join(format!("raftyard-sim-{profile}-{seed}.trace"));
     let written = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&path, &failure.trace));
@@ -20,7 +22,7 @@ pub(crate) fn report(failure: &Failure, traces: Option<&Path>) -> String {
     let commit = commit();
     format!(
         "FAILED seed {seed}, profile {profile}, {steps} steps, {stores} stores, {regions} regions, commit {commit}, \
-         at {}: {what}; replay: cargo run -p raftyard-sim -- {shape}; trace: {trace}",
+         at {}: {what}; replay: cargo run -p raftyard-sim{features} -- {shape}{planted}; trace: {trace}",
         failure.at
     )
 }

@@ -30,6 +30,7 @@ impl Seeds {
             stores: arguments.stores as usize,
             regions: arguments.regions as usize,
             verbose: arguments.verbose,
+            planted: arguments.planted.unwrap_or_default(),
             ..Settings::new(0, profiles[0])
         };
         Self { next: AtomicU64::new(0), seeds, profiles, model }
