@@ -27,6 +27,7 @@ pub mod history;
 pub mod ledger;
 mod node;
 pub mod observation;
+pub mod planted;
 mod probe;
 pub mod profile;
 mod recorder;

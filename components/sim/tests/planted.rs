@@ -1,0 +1,66 @@
+//! Every planted bug is found, by the checkers that are for it, within a bounded number of seeds; and the same seeds pass
+//! without it.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+
+use sim::planted::{HUNTS, Hunt, table};
+use types::PlantedBug;
+
+fn hunt(bug: PlantedBug) {
+    match Hunt::of(bug).unwrap().run() {
+        Ok(found) => println!("{bug} was found by seed {}: {}", found.seed, found.what),
+        Err(missed) => panic!("{missed}"),
+    }
+}
+
+/// One test for each bug, so that they run beside each other.
+macro_rules! hunts {
+    ($($test:ident: $bug:ident,)*) => {
+        $(#[test]
+        fn $test() {
+            hunt(PlantedBug::$bug);
+        })*
+
+        const HUNTED: &[PlantedBug] = &[$(PlantedBug::$bug),*];
+    };
+}
+
+hunts! {
+    answers_before_the_sync: AnswerBeforeFsync,
+    a_vote_that_is_not_persisted: VoteNotPersisted,
+    a_lone_voter_that_sends_early: LoneVoterSendsEarly,
+    acknowledgements_out_of_order: AckOutOfOrder,
+    entries_applied_before_they_are_durable: AppliedBeforeDurable,
+    one_column_family_flushed: OneFamilyFlushed,
+    entries_applied_twice: AppliedTwice,
+    one_round_key_for_two_pollers: RoundKeyShared,
+    a_log_deleted_early: LogDeletedEarly,
+    a_commit_index_that_is_not_raised: CommitNotRaised,
+    a_restarted_voter_that_votes: RestartedVoterVotes,
+    completions_of_an_older_generation: OlderGenerationAccepted,
+    swaps_that_read_the_engine: SwapReadsEngine,
+    a_bootstrap_without_a_fence: BootstrapUnfenced,
+    a_wiped_store_that_votes: WipedStoreVotes,
+    a_coordinator_that_loads_early: CoordinatorLoadsEarly,
+    timestamps_from_the_clock: TimestampsFromClock,
+    reads_that_are_not_confirmed: ReadUnconfirmed,
+    reads_before_what_they_must_see_is_applied: ReadBeforeApplied,
+}
+
+#[test]
+fn every_bug_is_hunted_once() {
+    let all: BTreeSet<PlantedBug> = PlantedBug::ALL.iter().copied().collect();
+    for hunted in [HUNTED.to_vec(), HUNTS.iter().map(|hunt| hunt.bug).collect()] {
+        assert_eq!(hunted.len(), all.len());
+        assert_eq!(hunted.into_iter().collect::<BTreeSet<_>>(), all);
+    }
+}
+
+#[test]
+fn the_documentation_has_the_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/testing.md");
+    let documentation = std::fs::read_to_string(path).unwrap();
+    assert!(documentation.contains(&table()), "put this table into docs/testing.md:\n\n{}", table());
+}
