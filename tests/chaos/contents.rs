@@ -46,18 +46,43 @@ impl Contents {
         self.pairs.iter().filter_map(in_family).collect()
     }
 
-    /// # Panics
-    /// When the stores differ.
-    pub fn assert_same(&self, other: &Self, whose: &str) {
-        assert_eq!(self.regions, other.regions, "the regions of {whose} differ");
+    /// # Errors
+    /// What differs.
+    pub fn check_same(&self, other: &Self) -> Result<(), String> {
+        if self.regions != other.regions {
+            return Err(format!("the first has the regions {:?}, the second {:?}", self.regions, other.regions));
+        }
         let missing = |one: &Self, other: &Self| {
             let differs = |(key, value): &(&(Family, Bytes), &Bytes)| other.pairs.get(*key) != Some(*value);
             one.pairs.iter().filter(differs).map(|(key, _)| key.clone()).collect::<Vec<_>>()
         };
         let [here, there] = [missing(self, other), missing(other, self)];
-        assert!(
-            here.is_empty() && there.is_empty(),
-            "{whose} differ: the first alone has {here:?}, the second {there:?}"
-        );
+        if here.is_empty() && there.is_empty() {
+            return Ok(());
+        }
+        Err(format!("the first alone has {here:?}, the second {there:?}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_that_differ_are_found() {
+        let contents = |pairs: &[(ColumnFamily, &'static str, &'static str)]| {
+            let pair = |(family, key, value): &(ColumnFamily, &'static str, &'static str)| {
+                ((Family::User(*family), Bytes::from(*key)), Bytes::from(*value))
+            };
+            Contents { pairs: pairs.iter().map(pair).collect(), regions: Vec::new() }
+        };
+        let (default, write) = (ColumnFamily::Default, ColumnFamily::Write);
+        let one = contents(&[(default, "a", "1")]);
+        one.check_same(&contents(&[(default, "a", "1")])).unwrap();
+        for other in [&[][..], &[(default, "a", "2")], &[(write, "a", "1")], &[(default, "a", "1"), (write, "b", "1")]]
+        {
+            one.check_same(&contents(other)).unwrap_err();
+            contents(other).check_same(&one).unwrap_err();
+        }
     }
 }

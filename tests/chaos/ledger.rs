@@ -98,15 +98,40 @@ impl Page {
         found
     }
 
-    /// # Panics
+    /// # Errors
     /// When something acknowledged is not in `found`, or something is that was not written.
-    pub fn check(&self, found: &BTreeMap<Bytes, Bytes>) {
+    pub fn check(&self, found: &BTreeMap<Bytes, Bytes>) -> Result<(), String> {
         let holds = |(key, value): &(&String, &String)| {
             found.get(key.as_bytes()).is_some_and(|found| found[..] == *value.as_bytes())
         };
         let lost: Vec<_> = self.acknowledged.iter().filter(|pair| !holds(pair)).map(|(key, _)| key).collect();
-        assert!(lost.is_empty(), "{} of {} acknowledged writes are lost: {lost:?}", lost.len(), self.counts()[0]);
+        if !lost.is_empty() {
+            return Err(format!("{} of {} acknowledged writes are lost: {lost:?}", lost.len(), self.counts()[0]));
+        }
         let written = self.acknowledged.iter().chain(&self.unknown).filter(holds).count();
-        assert_eq!(written, found.len(), "there are keys or values that nobody wrote");
+        let phantoms = found.len() - written;
+        if phantoms > 0 { Err(format!("{phantoms} keys have values that nobody wrote")) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_or_written_by_nobody_is_found() {
+        let text = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let page = Page { acknowledged: [text("a", "1")].into(), unknown: [text("b", "2")].into() };
+        let found = |pairs: &[(&'static str, &'static str)]| -> BTreeMap<Bytes, Bytes> {
+            pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+        };
+        page.check(&found(&[("a", "1")])).unwrap();
+        page.check(&found(&[("a", "1"), ("b", "2")])).unwrap();
+        for lost in [&[][..], &[("b", "2")], &[("a", "2")]] {
+            assert!(page.check(&found(lost)).unwrap_err().contains("lost"), "{lost:?}");
+        }
+        for phantom in [&[("a", "1"), ("b", "1")][..], &[("a", "1"), ("c", "3")]] {
+            assert!(page.check(&found(phantom)).unwrap_err().contains("nobody wrote"), "{phantom:?}");
+        }
     }
 }

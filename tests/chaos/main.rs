@@ -132,7 +132,7 @@ async fn round(seed: u64, network: Box<dyn Network>) {
     history::check(&finished.operations).unwrap_or_else(|found| panic!("{found}"));
 
     cluster.caught_up().await;
-    page.check(&page.read(&cluster.raw_client().await).await);
+    page.check(&page.read(&cluster.raw_client().await).await).unwrap_or_else(|found| panic!("clients see: {found}"));
     cluster.assert_no_panic();
     cluster.stores.iter().for_each(Process::terminate);
     for store in &mut cluster.stores {
@@ -141,9 +141,10 @@ async fn round(seed: u64, network: Box<dyn Network>) {
     }
     let contents: Vec<_> = cluster.stores.iter().map(Contents::of).collect();
     for (store, other) in cluster.stores.iter().zip(&contents).skip(1) {
-        contents[0].assert_same(other, &format!("{} and {}", cluster.stores[0].name, store.name));
+        let (first, second) = (&cluster.stores[0].name, &store.name);
+        contents[0].check_same(other).unwrap_or_else(|found| panic!("{first} and {second} differ: {found}"));
     }
-    page.check(&contents[0].family(ColumnFamily::Write));
+    page.check(&contents[0].family(ColumnFamily::Write)).unwrap_or_else(|found| panic!("the disks hold: {found}"));
     println!("every store holds the same {} keys", contents[0].keys());
 }
 

@@ -22,8 +22,30 @@ pub struct Timestamps {
 
 struct Shared {
     endpoints: Vec<String>,
-    seen: Mutex<BTreeSet<u64>>,
+    seen: Mutex<Seen>,
     is_over: AtomicBool,
+}
+
+/// Every timestamp that was given.
+#[derive(Default)]
+struct Seen(BTreeSet<u64>);
+
+impl Seen {
+    /// The newest that is known: whatever is asked for from now on must be above it.
+    fn newest(&self) -> Option<u64> {
+        self.0.last().copied()
+    }
+
+    /// Takes down a timestamp, and what was the newest when it was asked for.
+    fn add(&mut self, timestamp: u64, newest: Option<u64>) -> Result<(), String> {
+        if newest >= Some(timestamp) {
+            return Err(format!("timestamps went back: {newest:?} was known before {timestamp} was asked for"));
+        }
+        if !self.0.insert(timestamp) {
+            return Err(format!("timestamp {timestamp} was given twice"));
+        }
+        Ok(())
+    }
 }
 
 impl Timestamps {
@@ -45,7 +67,7 @@ impl Timestamps {
         while let Some(ended) = self.askers.join_next().await {
             ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         }
-        self.shared.seen.lock().unwrap().len()
+        self.shared.seen.lock().unwrap().0.len()
     }
 }
 
@@ -63,11 +85,29 @@ async fn ask(shared: Arc<Shared>) {
 impl Shared {
     /// Asks once. False when no answer came.
     async fn ask(&self, client: &TransactionClient) -> bool {
-        let known = self.seen.lock().unwrap().last().copied();
+        let newest = self.seen.lock().unwrap().newest();
         let Ok(Ok(timestamp)) = timeout(ANSWER_TIMEOUT, client.current_timestamp()).await else { return false };
         let timestamp = ((timestamp.physical as u64) << 18) | timestamp.logical as u64;
-        assert!(known < Some(timestamp), "timestamps went back: {known:?} was known before {timestamp} was asked for");
-        assert!(self.seen.lock().unwrap().insert(timestamp), "timestamp {timestamp} was given twice");
+        let added = self.seen.lock().unwrap().add(timestamp, newest);
+        added.unwrap_or_else(|found| panic!("{found}"));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_that_go_back_or_come_twice_are_found() {
+        let mut seen = Seen::default();
+        seen.add(5, None).unwrap();
+        // Asked for at the same time as the one before, and answered later.
+        seen.add(3, None).unwrap();
+        let newest = seen.newest();
+        assert!(seen.add(4, newest).unwrap_err().contains("went back"));
+        assert!(seen.add(5, newest).unwrap_err().contains("went back"));
+        assert!(seen.add(3, None).unwrap_err().contains("twice"));
+        seen.add(6, newest).unwrap();
     }
 }
