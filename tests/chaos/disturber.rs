@@ -15,6 +15,8 @@ pub struct Disturber {
     network: Box<dyn Network>,
     /// How often each fault has begun and not ended.
     open: BTreeMap<Fault, u32>,
+    /// How many of them cut what one party sends to another.
+    cuts: BTreeMap<(Party, Party), u32>,
 }
 
 impl Disturber {
@@ -23,7 +25,7 @@ impl Disturber {
         let place =
             |process, store: Option<usize>| network.place(store.map_or(Party::Coordinator, Party::Store), process);
         let cluster = Cluster::start_placed(shape, place).await;
-        Self { cluster, network, open: BTreeMap::new() }
+        Self { cluster, network, open: BTreeMap::new(), cuts: BTreeMap::new() }
     }
 
     /// Carries out all steps, each at its time. Nothing is wrong any more when it returns, but nobody has had time to
@@ -66,13 +68,31 @@ impl Disturber {
             Fault::Kill(_) | Fault::KillAllStores if is_on => self.kill(fault),
             Fault::Kill(_) | Fault::KillAllStores => self.start_again(fault),
             Fault::Pause(party) => self.set_paused(party, is_on),
-            Fault::Cut { from, to } => self.network.set_cut(from, to, is_on),
+            Fault::Cut { from, to } => self.set_cut(from, to, is_on),
+            Fault::Part(store) => self.set_parted(store, is_on),
             Fault::Isolate(party) => self.network.set_isolated(party, is_on),
             Fault::Slow(party) => self.network.set_slow(party, is_on),
             Fault::Reset(party) => {
                 self.network.reset(party);
                 self.open.remove(&fault);
             }
+        }
+    }
+
+    fn set_parted(&mut self, store: Party, is_on: bool) {
+        let others = (0..self.cluster.stores.len()).map(Party::Store).filter(|other| *other != store);
+        for other in others.collect::<Vec<_>>() {
+            self.set_cut(store, other, is_on);
+            self.set_cut(other, store, is_on);
+        }
+    }
+
+    fn set_cut(&mut self, from: Party, to: Party, is_on: bool) {
+        let cuts = self.cuts.entry((from, to)).or_default();
+        let was_cut = *cuts > 0;
+        *cuts = if is_on { *cuts + 1 } else { *cuts - 1 };
+        if was_cut != (*cuts > 0) {
+            self.network.set_cut(from, to, is_on);
         }
     }
 

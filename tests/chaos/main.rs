@@ -28,6 +28,7 @@ mod load;
 mod namespaces;
 mod network;
 mod plan;
+mod probes;
 mod proxies;
 #[path = "../support/mod.rs"]
 mod support;
@@ -43,6 +44,7 @@ use ledger::Ledger;
 use load::Load;
 use namespaces::Namespaces;
 use network::Network;
+use probes::Probes;
 use proxies::Proxies;
 use runtime::clock::entropy_seed;
 use runtime::spawn::{Spawner, ThreadSpawner};
@@ -114,6 +116,7 @@ async fn round(seed: u64, network: Box<dyn Network>) {
     let ours = disturber.cluster.raw_client_that_writes_once().await;
     let load = Load::start(&clients, 4, Some(&ours));
     let ledger = Ledger::start(&clients[0], 6);
+    let probes = Probes::start(&disturber.cluster).await;
     let timestamps = Timestamps::start(disturber.cluster.endpoints(), 2);
     let counter = clients[1].clone();
     let counting = tokio::spawn(async move { count(&counter, "n/counter", 4, 30).await });
@@ -127,9 +130,12 @@ async fn round(seed: u64, network: Box<dyn Network>) {
     let [acknowledged, unknown] = page.counts();
     println!("{}; errors: {}", finished.counts, finished.errors);
     println!("the ledger: {acknowledged} writes acknowledged, {unknown} of unknown outcome");
+    let (probed, answered) = probes.finish().await;
+    println!("{answered} probes answered");
     println!("{} timestamps", timestamps.finish().await);
     println!("the counter: {:?}", counting.await.expect("the counter is right"));
     history::check(&finished.operations).unwrap_or_else(|found| panic!("{found}"));
+    history::check(&probed).unwrap_or_else(|found| panic!("probes: {found}"));
 
     cluster.caught_up().await;
     page.check(&page.read(&cluster.raw_client().await).await).unwrap_or_else(|found| panic!("clients see: {found}"));

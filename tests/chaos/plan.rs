@@ -43,6 +43,9 @@ pub enum Fault {
     Pause(Party),
     /// What one sends the other does not arrive. Nobody is told.
     Cut { from: Party, to: Party },
+    /// The store and the others lose what they send each other. It still hears of clients and of the coordinator: a leader
+    /// that does not know that there is a new one.
+    Part(Party),
     /// Nothing that it sends or is sent arrives. Nobody is told.
     Isolate(Party),
     /// What it sends arrives late.
@@ -58,6 +61,7 @@ impl fmt::Display for Fault {
             Self::KillAllStores => write!(f, "kill all stores"),
             Self::Pause(party) => write!(f, "pause {party}"),
             Self::Cut { from, to } => write!(f, "cut {from} -> {to}"),
+            Self::Part(party) => write!(f, "part {party}"),
             Self::Isolate(party) => write!(f, "isolate {party}"),
             Self::Slow(party) => write!(f, "slow {party}"),
             Self::Reset(party) => write!(f, "reset {party}"),
@@ -145,11 +149,12 @@ impl Lane {
     }
 
     fn network_fault(&mut self) -> (Fault, Duration) {
-        match self.rng.below(12) {
-            0..5 => self.cut(),
-            5..8 => (Fault::Isolate(self.process()), self.milliseconds(100, 4000)),
-            8..10 if self.abilities.slow => (Fault::Slow(self.process()), self.milliseconds(500, 4000)),
-            10.. if self.abilities.reset => (Fault::Reset(self.process()), Duration::ZERO),
+        match self.rng.below(14) {
+            0..4 => self.cut(),
+            4..8 => (Fault::Part(self.store()), self.milliseconds(300, 4000)),
+            8..10 => (Fault::Isolate(self.process()), self.milliseconds(100, 4000)),
+            10..12 if self.abilities.slow => (Fault::Slow(self.process()), self.milliseconds(500, 4000)),
+            12.. if self.abilities.reset => (Fault::Reset(self.process()), Duration::ZERO),
             _ => self.cut(),
         }
     }
@@ -167,7 +172,11 @@ impl Lane {
 
     /// A process of the cluster; the coordinator is hit less often than a store.
     fn process(&mut self) -> Party {
-        if self.rng.one_in(6) { Party::Coordinator } else { Party::Store(self.rng.below(self.stores as u64) as usize) }
+        if self.rng.one_in(6) { Party::Coordinator } else { self.store() }
+    }
+
+    fn store(&mut self) -> Party {
+        Party::Store(self.rng.below(self.stores as u64) as usize)
     }
 
     fn anybody(&mut self) -> Party {
@@ -222,8 +231,8 @@ mod tests {
             kinds.dedup();
             kinds
         };
-        // Four processes can be killed, paused, isolated, slow and reset, five parties can be cut from four others.
-        assert_eq!(kinds(ABLE).len(), 5 * 4 + 1 + 5 * 4);
-        assert_eq!(kinds(Abilities { slow: false, reset: false }).len(), 3 * 4 + 1 + 5 * 4);
+        // Four processes can be killed, paused, isolated, slow and reset, three stores parted, five parties cut from four.
+        assert_eq!(kinds(ABLE).len(), 5 * 4 + 1 + 3 + 5 * 4);
+        assert_eq!(kinds(Abilities { slow: false, reset: false }).len(), 3 * 4 + 1 + 3 + 5 * 4);
     }
 }

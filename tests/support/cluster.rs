@@ -158,6 +158,11 @@ impl Cluster {
         (route, place.expect("the coordinator knows our stores"))
     }
 
+    /// Every region, in key order, as the coordinator knows them.
+    pub async fn routes(&self) -> Vec<RegionRoute> {
+        routes(&self.pd().await).await.unwrap()
+    }
+
     /// The place of a store.
     pub async fn place(&self, store: StoreId) -> usize {
         let addresses = store_addresses(&self.pd().await).await.unwrap();
