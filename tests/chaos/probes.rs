@@ -21,12 +21,12 @@ use crate::history::{History, Operations};
 use crate::support::Cluster;
 
 /// Probes of each store.
-const PER_STORE: u64 = 3;
+const PER_STORE: u64 = 6;
 /// Long enough to be answered by a store that was paused for a moment.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1500);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A probe whose request was refused does not flood the store with further ones.
-const PAUSE: Duration = Duration::from_millis(4);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Probes at work. End them by [`finish`](Self::finish).
 pub struct Probes {
