@@ -26,6 +26,8 @@ pub(crate) fn open(disk: &MemDisk, life: &Life) -> Result<Engines> {
 const LOG_WRITE: Kind = Kind { name: "log write", numbers: "operations synced" };
 const LOG_WRITE_FAILED: Kind = Kind { name: "log error", numbers: "operations synced" };
 const STATE_WRITE: Kind = Kind { name: "state write", numbers: "bytes" };
+const INGEST: Kind = Kind { name: "ingest", numbers: "pairs" };
+const DELETE_FILES: Kind = Kind { name: "delete files", numbers: "left" };
 const STATE_FLUSH: Kind = Kind { name: "state flush", numbers: "" };
 
 struct WatchedLog {
@@ -150,11 +152,25 @@ impl StateEngine for WatchedState {
     }
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {
-        self.inner.ingest(files)
+        // Files may be moved away by it.
+        let pairs_of = |file: &IngestFile| {
+            let family = file.family;
+            self.disk.peek_file(file).into_iter().map(move |(key, value)| (family, key, value))
+        };
+        let pairs: Vec<_> = files.iter().flat_map(pairs_of).collect();
+        self.inner.ingest(files)?;
+        self.life.note(INGEST, &[pairs.len() as u64]);
+        self.life.observe(|| Event::StateIngested { pairs: Arc::new(pairs) });
+        Ok(())
     }
 
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {
-        self.inner.delete_files_in_range(range)
+        self.inner.delete_files_in_range(range)?;
+        let left = self.disk.peek_state().into_iter();
+        let left: Vec<_> = left.filter(|(family, key, _)| *family != Family::Meta && range.contains(key)).collect();
+        self.life.note(DELETE_FILES, &[left.len() as u64]);
+        self.life.observe(|| Event::FilesDeleted { range: range.clone(), left: Arc::new(left) });
+        Ok(())
     }
 
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {

@@ -375,7 +375,9 @@ impl Simulation {
             }
             Fault::Pause { node, lasts } => {
                 if !self.nodes[node].is_down() {
-                    self.nodes[node].paused_until = self.now + lasts;
+                    // What fell due during an earlier pause waits for the end of that one.
+                    let paused_until = &mut self.nodes[node].paused_until;
+                    *paused_until = (*paused_until).max(self.now + lasts);
                 }
             }
         }

@@ -8,7 +8,7 @@ use engine::{Durability, Entry, Family, LogBatch, RegionLog, StateBatch, StoreId
 use proto::log::Command;
 use region::RegionMessage;
 use store::RegionView;
-use types::{InstanceId, Instant, RegionId, StoreId};
+use types::{InstanceId, Instant, KeyRange, RegionId, StoreId};
 
 /// Something that happened, and when.
 #[derive(Clone, Debug)]
@@ -105,6 +105,18 @@ pub enum Event {
     /// Everything in its state engine became durable, by a flush that was asked for or by the engine's own; one of the
     /// engine's own comes before the batch that had no more room.
     StateFlushed,
+    /// Files were taken over by its state engine: these pairs are visible and durable (D6).
+    StateIngested {
+        /// The pairs.
+        pairs: Arc<Vec<(Family, Bytes, Bytes)>>,
+    },
+    /// Files of its state engine were deleted in a range, for good (D6).
+    FilesDeleted {
+        /// The range.
+        range: KeyRange,
+        /// What is still visible of it.
+        left: Arc<Vec<(Family, Bytes, Bytes)>>,
+    },
     /// One tick of raft's clock was given to each of its regions.
     Ticked,
     /// A message left it. Whether it arrives is the network's affair.

@@ -11,13 +11,14 @@ use types::seed::Rng;
 use types::{InstanceId, StoreId};
 
 use super::fault::{Fault, FaultPoint, Faults};
+use super::file::decode;
 use super::files::Files;
 use super::folder::MemFolder;
 use super::log::{LogDisk, MemLogEngine};
 use super::space::Space;
 use super::state::MemStateEngine;
 use super::state_content::StateContent;
-use crate::{EngineError, Entry, Family, RegionLog, Result, StoreIdent};
+use crate::{EngineError, Entry, Family, IngestFile, RegionLog, Result, StoreIdent};
 
 /// Bounds of the engines on a disk.
 #[derive(Clone, Copy, Debug)]
@@ -199,6 +200,13 @@ impl MemDisk {
     /// Every pair that the state engine holds, ordered by family and key; as [`peek_log`](Self::peek_log).
     pub fn peek_state(&self) -> Vec<(Family, Bytes, Bytes)> {
         self.shared.state.lock().current.pairs()
+    }
+
+    /// The pairs of a file that was finished for an ingest; empty when it is missing or damaged. As
+    /// [`peek_log`](Self::peek_log).
+    pub fn peek_file(&self, file: &IngestFile) -> Vec<(Bytes, Bytes)> {
+        let bytes = self.shared.files.lock().read(&file.path);
+        bytes.and_then(|bytes| decode(&file.path, &bytes, file.family).ok()).unwrap_or_default()
     }
 
     /// The bytes of a file that was finished for an ingest.

@@ -1,4 +1,5 @@
-//! What a state engine holds of a region is what the committed log makes of it, on every replica.
+//! What a state engine holds of a region is what the committed log makes of it, on every replica: data, descriptor and
+//! the begin of its log.
 
 use types::{RegionId, StoreId};
 
@@ -28,6 +29,10 @@ fn check(store: StoreId, region: RegionId, ledger: &Ledger) -> Result<(), Violat
         format!(
             "region {region}: store {store} has compacted its log to {truncated:?}, by its log up to {applied} it is {of_log:?}"
         )
+    })?;
+    ensure(NAME, state.descriptor == *expected.descriptor, || {
+        let (of_store, of_log) = (&state.descriptor, &expected.descriptor);
+        format!("region {region}: store {store} has {of_store:?}, its log up to {applied} makes it {of_log:?}")
     })?;
     ensure(NAME, state.digest == expected.digest, || {
         let difference = if applied == truth.frontier() { difference(store, state, truth, ledger) } else { None };

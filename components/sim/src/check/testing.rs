@@ -1,16 +1,17 @@
 //! Observations made by hand, on real engines in memory: three stores, two regions.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engine::memory::{CrashPoint, MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
-    ApplyState, Birth, Durability, Entry, Family, HardState, Lifecycle, LogBatch, LogEngine, LogOp, StateBatch,
-    StateEngine, StoreIdent, WriterId, meta,
+    ApplyState, Birth, Durability, Entry, Family, HardState, IngestFile, Lifecycle, LogBatch, LogEngine, LogOp,
+    StateBatch, StateEngine, StoreIdent, WriterId, meta,
 };
 use prost::Message as _;
-use proto::log::{Admin, Command, CompactLog, EntryBatch, admin};
+use proto::log::{Admin, Command, CompactLog, EntryBatch, NewRegion, Split, admin};
 use region::{MessageType, RegionMessage, Role};
 use store::{RegionView, StoreConfig};
 use types::{
@@ -107,6 +108,16 @@ pub fn compaction(index: u64, term: u64, to: u64) -> Entry {
         admin: Some(Admin { kind, ..Admin::default() }),
     };
     Entry { index, term, data: batch.encode_to_vec().into(), ..Entry::default() }
+}
+
+/// An entry that splits [`LOW`] at a key, the child being the part from there on.
+pub fn split(index: u64, term: u64, key: &'static str, child: RegionId) -> Entry {
+    let new = NewRegion { key: key.into(), region_id: child.0, peer_ids: (1..=3).map(|at| child.0 + at).collect() };
+    let kind = Some(admin::Kind::Split(Split { regions: vec![new], right_derive: false }));
+    let admin = Some(Admin { kind, conf_ver: 1 });
+    let batch = EntryBatch { version: 2, region_version: 1, commands: Vec::new(), admin };
+    let context = types::entry::BOUNDARY_CONTEXT.into();
+    Entry { index, term, data: batch.encode_to_vec().into(), context, ..Entry::default() }
 }
 
 pub fn put(key: &'static str, value: &'static str) -> Command {
@@ -239,6 +250,25 @@ impl Script {
     pub fn flush(&mut self, store: u64) -> Result<(), Violation> {
         self.open[&store].state.flush().unwrap();
         self.see(store, Event::StateFlushed)
+    }
+
+    /// Ingests a file into a store's state engine.
+    pub fn ingest(&mut self, store: u64, pairs: &[(&'static str, &'static str)]) -> Result<(), Violation> {
+        let (state, path) = (&self.open[&store].state, Path::new("file"));
+        let mut writer = state.sst_writer(DATA, path).unwrap();
+        pairs.iter().for_each(|(key, value)| writer.put(key.as_bytes(), value.as_bytes()).unwrap());
+        writer.finish().unwrap();
+        state.ingest(&[IngestFile { family: DATA, path: path.into() }]).unwrap();
+        let pairs: Vec<_> = pairs.iter().map(|(key, value)| (DATA, (*key).into(), (*value).into())).collect();
+        self.see(store, Event::StateIngested { pairs: pairs.into() })
+    }
+
+    /// Deletes the files of a range of a store's state engine.
+    pub fn delete_files(&mut self, store: u64, range: KeyRange) -> Result<(), Violation> {
+        self.open[&store].state.delete_files_in_range(&range).unwrap();
+        let left = self.disks[&store].peek_state().into_iter();
+        let left: Vec<_> = left.filter(|(family, key, _)| *family != Family::Meta && range.contains(key)).collect();
+        self.see(store, Event::FilesDeleted { range, left: left.into() })
     }
 
     pub fn crash(&mut self, store: u64, point: CrashPoint) {

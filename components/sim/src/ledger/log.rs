@@ -23,6 +23,8 @@ pub struct Slot {
     pub kind: EntryType,
     /// What it holds.
     pub data: Bytes,
+    /// What it holds beside it: a change of members.
+    pub context: Bytes,
 }
 
 /// The place before a log's first entry.
@@ -112,8 +114,14 @@ impl LogAccount {
         for entry in entries {
             let hash = entry_hash(entry);
             up_to = chain(up_to, hash);
-            let (term, kind, data) = (Term(entry.term), entry.entry_type, entry.data.clone());
-            self.slots.push_back(Slot { term, hash, chain: up_to, kind, data });
+            self.slots.push_back(Slot {
+                term: Term(entry.term),
+                hash,
+                chain: up_to,
+                kind: entry.entry_type,
+                data: entry.data.clone(),
+                context: entry.context.clone(),
+            });
         }
         Ok(())
     }

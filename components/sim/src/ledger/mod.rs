@@ -22,14 +22,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{ApplyState, Durability, LogBatch, LogOp, StateBatch};
+use engine::{Durability, LogBatch, LogOp, StateBatch};
 use types::{InstanceId, LogIndex, RegionId, StoreId};
 
 use crate::check::Violation;
 use crate::observation::{DiskContent, Event, Observation};
 pub use log::{LogAccount, LogContent, LogLedger, Slot};
 pub use region::{Committed, RegionTruth};
-pub use replay::Replay;
+pub use replay::{Outcome, Replay};
 pub use state::{StateAccount, StateChange, StateLedger};
 
 const NAME: &str = "ledger";
@@ -133,6 +133,14 @@ impl Ledger {
                 Ok(())
             }
             Event::StateWritten { batch } => self.state_written(store, batch),
+            Event::StateIngested { pairs } => {
+                self.store_mut(store).state.ingest(pairs);
+                Ok(())
+            }
+            Event::FilesDeleted { range, left } => {
+                self.store_mut(store).state.files_deleted(range, left);
+                Ok(())
+            }
             Event::StateFlushed => {
                 self.store_mut(store).state.flush();
                 self.forget_settled();
@@ -180,20 +188,34 @@ impl Ledger {
     fn state_written(&mut self, store: StoreId, batch: &StateBatch) -> Result<(), String> {
         let account = self.stores.entry(store).or_default();
         self.changes = account.state.write(batch)?;
-        for change in &self.changes {
-            let Some(now) = account.state.regions().get(&change.region) else { continue };
-            let truth = self.regions.entry(change.region).or_insert_with(|| RegionTruth::new(now));
-            truth.describe(&now.descriptor);
-            let ApplyState { applied, .. } = now.apply_state;
+        let absent = LogAccount::default();
+        let mut born = Vec::new();
+        for region in self.changes.iter().map(|change| change.region) {
+            let Some(now) = account.state.regions().get(&region) else { continue };
+            let Some(truth) = self.regions.get_mut(&region) else { continue };
+            let applied = now.apply_state.applied;
             if applied <= truth.frontier() {
                 continue;
             }
-            let absent = LogAccount::default();
-            let log = account.log.durable().regions.get(&change.region).unwrap_or(&absent);
+            let log = account.log.durable().regions.get(&region).unwrap_or(&absent);
             let mut commands = Vec::new();
-            truth.extend(log, applied, &mut commands).map_err(|cause| format!("region {}: {cause}", change.region))?;
-            let region = change.region;
+            let children = truth.extend(log, applied, &mut commands);
+            born.extend(children.map_err(|cause| format!("region {region}: {cause}"))?);
             self.commands.extend(commands.into_iter().map(|(index, hash)| CommittedCommand { region, index, hash }));
+        }
+        // A split and its children's records are one batch, so the children are known from here on.
+        for child in born {
+            let region = child.descriptor.id;
+            if self.regions.insert(region, RegionTruth::born(child)).is_some() {
+                return Err(format!("region {region} is born again by a split"));
+            }
+        }
+        for region in self.changes.iter().map(|change| change.region) {
+            if let Some(now) = account.state.regions().get(&region)
+                && !self.regions.contains_key(&region)
+            {
+                self.regions.insert(region, RegionTruth::new(now)?);
+            }
         }
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! What is true of one region, whatever single stores hold of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use engine::ApplyState;
+use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{InstanceId, LogIndex, Peer, PeerId, PeerRole, RegionDescriptor, Term};
 
 use super::log::{LogAccount, Slot};
-use super::replay::Replay;
+use super::replay::{Outcome, Replay};
 use super::state::StateAccount;
 
 /// Most peers of a region whose logs are followed at a time, removed ones included.
@@ -15,7 +17,7 @@ const MAX_PEERS: usize = 64;
 const MAX_CONFIGURATIONS: usize = 4;
 
 /// A committed entry, and the region as of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
     /// Its term.
     pub term: Term,
@@ -27,6 +29,8 @@ pub struct Committed {
     pub digest: u64,
     /// The newest index that a log compaction had removed by then, and its term.
     pub truncated: (LogIndex, Term),
+    /// The region's descriptor behind it.
+    pub descriptor: Arc<RegionDescriptor>,
 }
 
 /// One of the entries that were ever durable at an index.
@@ -78,24 +82,41 @@ pub struct RegionTruth {
 }
 
 impl RegionTruth {
-    /// A region as it was born, before any entry of its log.
-    pub fn new(account: &StateAccount) -> Self {
+    /// A region as it was born with a cluster, before any entry of its log.
+    ///
+    /// # Errors
+    /// When it has data: nobody knows where that came from.
+    pub fn new(account: &StateAccount) -> Result<Self, String> {
         let ApplyState { applied, applied_term, truncated, truncated_term } = account.apply_state;
+        if account.digest != 0 {
+            return Err(format!("region {} appears with data, and out of nothing", account.descriptor.id));
+        }
+        let replay = Replay::new(account.descriptor.clone(), (truncated, truncated_term));
+        Ok(Self::beginning_at(applied, applied_term, replay))
+    }
+
+    /// A region that was born by a split.
+    pub fn born(replay: Replay) -> Self {
+        Self::beginning_at(LogIndex(INITIAL_LOG_INDEX), Term(INITIAL_LOG_TERM), replay)
+    }
+
+    fn beginning_at(index: LogIndex, term: Term, replay: Replay) -> Self {
         let origin = Committed {
-            term: applied_term,
+            term,
             chain: 0,
-            by_term: applied_term,
-            digest: account.digest,
-            truncated: (truncated, truncated_term),
+            by_term: term,
+            digest: replay.digest(),
+            truncated: replay.truncated,
+            descriptor: Arc::clone(&replay.descriptor),
         };
         Self {
-            origin: (applied, origin),
+            origin: (index, origin.clone()),
             committed: VecDeque::from([origin]),
-            first: applied,
+            first: index,
             seen: VecDeque::new(),
             bits: BTreeMap::new(),
-            configurations: VecDeque::from([account.descriptor.peers.clone()]),
-            replay: Replay::new(account.descriptor.clone(), origin.truncated),
+            configurations: VecDeque::from([replay.descriptor.peers.clone()]),
+            replay,
         }
     }
 
@@ -231,7 +252,7 @@ impl RegionTruth {
     }
 
     /// A store with this log applied up to an index, farther than any before it. Pushes the hashes of the commands that
-    /// are new, by index.
+    /// are new, by index. Returns the regions that were born.
     ///
     /// # Errors
     /// When the store's own log does not hold the entries durable, or one of them cannot be replayed.
@@ -240,37 +261,36 @@ impl RegionTruth {
         log: &LogAccount,
         applied: LogIndex,
         commands: &mut Vec<(LogIndex, u64)>,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Replay>, String> {
         let by_term = log.hard_state().term;
         // Whatever comes before what was committed in a term was committed in it too. Hence these terms never fall.
         let later = |entry: &&mut Committed| entry.by_term > by_term;
         self.committed.iter_mut().rev().take_while(later).for_each(|entry| entry.by_term = by_term);
-        let mut hashes = Vec::new();
+        let mut outcome = Outcome::default();
         for index in self.frontier().0 + 1..=applied.0 {
             let index = LogIndex(index);
             let missing = || format!("entry {index} is applied, and not durable in the store's own log");
             let slot: &Slot = log.slot(index).ok_or_else(missing)?;
-            self.replay.apply(index, slot, &mut hashes)?;
-            commands.extend(hashes.drain(..).map(|hash| (index, hash)));
+            self.replay.apply(index, slot, &mut outcome)?;
+            commands.extend(outcome.commands.drain(..).map(|hash| (index, hash)));
+            self.note_configuration();
             self.committed.push_back(Committed {
                 term: slot.term,
                 chain: slot.chain,
                 by_term,
                 digest: self.replay.digest(),
                 truncated: self.replay.truncated,
+                descriptor: Arc::clone(&self.replay.descriptor),
             });
         }
-        Ok(())
+        Ok(outcome.born)
     }
 
-    /// A store's descriptor of the region changed.
-    pub fn describe(&mut self, descriptor: &RegionDescriptor) {
-        let (epoch, known) = (descriptor.epoch, self.replay.descriptor.epoch);
-        if (epoch.version, epoch.conf_ver) <= (known.version, known.conf_ver) {
-            return;
+    fn note_configuration(&mut self) {
+        let peers = &self.replay.descriptor.peers;
+        if self.configurations.back() != Some(peers) {
+            self.configurations.push_back(peers.clone());
         }
-        self.replay.descriptor = descriptor.clone();
-        self.configurations.push_back(descriptor.peers.clone());
         if self.configurations.len() > MAX_CONFIGURATIONS {
             self.configurations.pop_front();
         }

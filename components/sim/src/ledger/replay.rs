@@ -1,25 +1,42 @@
 //! A second, plain reading of what committed entries do: one command after the other on a map.
 //!
-//! It shares no code with `apply`. A refused command changes nothing; why it is refused is no concern here.
+//! It shares no code with `apply`. Which descriptors a split or a change of members makes is said in `types`, for all who
+//! read the log; what becomes of the data is read anew here. A refused command changes nothing; why it is refused is no
+//! concern here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{EntryType, Family};
 use prost::Message as _;
-use proto::log::{Command, CompactLog, CompareAndSwap, EntryBatch, Operation, admin, command, operation};
-use types::{ColumnFamily, KeyRange, LogIndex, RegionDescriptor, Term};
+use proto::log::{
+    Admin, ChangeMembers, Command, CompactLog, CompareAndSwap, EntryBatch, Operation, admin, command, operation,
+};
+use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
+use types::{
+    ColumnFamily, CommandKind, KeyRange, LogIndex, MemberChange, RegionDescriptor, RegionEpoch, SplitPlan, Term,
+};
 
 use super::digest::{command_hash, pair_hash};
 use super::log::Slot;
 
 type Content = BTreeMap<(Family, Bytes), Bytes>;
 
+/// What entries brought about beyond their own region's data.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The hashes of their commands, refused ones included.
+    pub commands: Vec<u64>,
+    /// The regions that they made, with their data.
+    pub born: Vec<Replay>,
+}
+
 /// One region's data as the committed log makes it.
 #[derive(Debug)]
 pub struct Replay {
     /// The region as of the last entry.
-    pub descriptor: RegionDescriptor,
+    pub descriptor: Arc<RegionDescriptor>,
     /// The newest index that a log compaction removed, and its term.
     pub truncated: (LogIndex, Term),
     content: Content,
@@ -29,7 +46,7 @@ pub struct Replay {
 impl Replay {
     /// A region without data, whose log begins behind an index.
     pub fn new(descriptor: RegionDescriptor, truncated: (LogIndex, Term)) -> Self {
-        Self { descriptor, truncated, content: Content::new(), digest: 0 }
+        Self { descriptor: Arc::new(descriptor), truncated, content: Content::new(), digest: 0 }
     }
 
     /// The digest of its data, as of [`pair_hash`].
@@ -42,31 +59,84 @@ impl Replay {
         &self.content
     }
 
-    /// Carries an entry out. Pushes the hashes of its commands, refused ones included.
+    /// Carries an entry out.
     ///
     /// # Errors
     /// When it holds what this reading does not know.
-    pub fn apply(&mut self, index: LogIndex, slot: &Slot, commands: &mut Vec<u64>) -> Result<(), String> {
-        if slot.kind != EntryType::EntryNormal {
-            return Err(format!("entry {index} is a change of membership, which the replayer does not know"));
-        }
-        if slot.data.is_empty() {
-            return Ok(());
-        }
-        let batch =
-            EntryBatch::decode(slot.data.clone()).map_err(|error| format!("entry {index} does not read: {error}"))?;
-        match batch.admin.map(|admin| admin.kind) {
-            Some(Some(admin::Kind::CompactLog(compact))) => self.compact(compact),
-            Some(Some(admin::Kind::ComputeHash(_) | admin::Kind::VerifyHash(_))) => {}
-            Some(Some(admin::Kind::Split(_)) | None) => {
-                return Err(format!("entry {index} holds a store's command that the replayer does not know"));
-            }
-            None => {
-                commands.extend(batch.commands.iter().map(command_hash));
-                if batch.region_version == self.descriptor.epoch.version {
-                    batch.commands.into_iter().for_each(|command| self.execute(command));
+    pub fn apply(&mut self, index: LogIndex, slot: &Slot, outcome: &mut Outcome) -> Result<(), String> {
+        let unreadable = |error: prost::DecodeError| format!("entry {index} does not read: {error}");
+        match slot.kind {
+            EntryType::EntryNormal if slot.data.is_empty() => Ok(()),
+            EntryType::EntryNormal => {
+                let EntryBatch { region_version, commands, admin, .. } =
+                    EntryBatch::decode(slot.data.clone()).map_err(unreadable)?;
+                match admin {
+                    Some(admin) => self.administer(index, region_version, admin, outcome),
+                    None => {
+                        self.execute_all(region_version, commands, outcome);
+                        Ok(())
+                    }
                 }
             }
+            EntryType::EntryConfChangeV2 => {
+                let change = ChangeMembers::decode(slot.context.clone()).map_err(unreadable)?;
+                self.change_members(change).map_err(|cause| format!("entry {index}: {cause}"))
+            }
+            EntryType::EntryConfChange => Err(format!("entry {index} is a change of members of version 1")),
+        }
+    }
+
+    fn execute_all(&mut self, version: u64, commands: Vec<Command>, outcome: &mut Outcome) {
+        outcome.commands.extend(commands.iter().map(command_hash));
+        if version == self.descriptor.epoch.version {
+            commands.into_iter().for_each(|command| self.execute(command));
+        }
+    }
+
+    fn administer(&mut self, index: LogIndex, version: u64, admin: Admin, outcome: &mut Outcome) -> Result<(), String> {
+        match admin.kind {
+            Some(admin::Kind::CompactLog(compact)) => self.compact(compact),
+            Some(admin::Kind::Split(split)) => {
+                let proposed = RegionEpoch { conf_ver: admin.conf_ver, version };
+                self.split(&split.into(), proposed, outcome);
+            }
+            Some(admin::Kind::ComputeHash(_) | admin::Kind::VerifyHash(_)) => {}
+            None => return Err(format!("entry {index} holds a store's command that the replayer does not know")),
+        }
+        Ok(())
+    }
+
+    fn split(&mut self, plan: &SplitPlan, proposed: RegionEpoch, outcome: &mut Outcome) {
+        if !self.descriptor.epoch.admits(CommandKind::Split, proposed) {
+            return;
+        }
+        let Ok(regions) = self.descriptor.split(plan) else { return };
+        self.descriptor = Arc::new(regions.derived);
+        let born = regions.children.into_iter().map(|child| self.bear(child));
+        outcome.born.extend(born);
+    }
+
+    /// Moves what lies in a child's range to it.
+    fn bear(&mut self, descriptor: RegionDescriptor) -> Self {
+        let own = &descriptor.range;
+        let content = std::mem::take(&mut self.content);
+        let (moved, kept): (Content, Content) = content.into_iter().partition(|((_, key), _)| own.contains(key));
+        self.content = kept;
+        let hash = |((family, key), value): (&(Family, Bytes), &Bytes)| pair_hash(*family, key, value);
+        let digest = moved.iter().map(hash).fold(0, u64::wrapping_add);
+        self.digest = self.digest.wrapping_sub(digest);
+        let truncated = (LogIndex(INITIAL_LOG_INDEX), Term(INITIAL_LOG_TERM));
+        Self { descriptor: Arc::new(descriptor), truncated, content: moved, digest }
+    }
+
+    fn change_members(&mut self, change: ChangeMembers) -> Result<(), String> {
+        let proposed = RegionEpoch { conf_ver: change.conf_ver, version: change.region_version };
+        let changes: Result<Vec<_>, _> = change.changes.into_iter().map(MemberChange::try_from).collect();
+        let changes = changes.map_err(|error| error.to_string())?;
+        if self.descriptor.epoch.admits(CommandKind::Members, proposed)
+            && let Ok(descriptor) = self.descriptor.change_members(&changes)
+        {
+            self.descriptor = Arc::new(descriptor);
         }
         Ok(())
     }
@@ -165,17 +235,23 @@ mod tests {
             id: RegionId(1),
             range: KeyRange::new("b", "y"),
             epoch: RegionEpoch::INITIAL,
-            peers: Vec::new(),
+            peers: vec![types::Peer::voter(types::PeerId(11), types::StoreId(1))],
         };
         Replay::new(descriptor, (LogIndex(5), Term(5)))
     }
 
+    fn slot(kind: EntryType, data: Vec<u8>, context: Vec<u8>) -> Slot {
+        Slot { term: Term(6), hash: 0, chain: 0, kind, data: data.into(), context: context.into() }
+    }
+
+    fn apply_slot(replay: &mut Replay, slot: &Slot) -> Outcome {
+        let mut outcome = Outcome::default();
+        replay.apply(LogIndex(6), slot, &mut outcome).unwrap();
+        outcome
+    }
+
     fn apply(replay: &mut Replay, entry: &EntryBatch) -> Vec<u64> {
-        let slot =
-            Slot { term: Term(6), hash: 0, chain: 0, kind: EntryType::EntryNormal, data: entry.encode_to_vec().into() };
-        let mut commands = Vec::new();
-        replay.apply(LogIndex(6), &slot, &mut commands).unwrap();
-        commands
+        apply_slot(replay, &slot(EntryType::EntryNormal, entry.encode_to_vec(), Vec::new())).commands
     }
 
     fn run(replay: &mut Replay, commands: Vec<Command>) -> Vec<u64> {
@@ -237,6 +313,51 @@ mod tests {
         };
         assert_eq!(replay.digest(), digest(&replay));
         assert_ne!(replay.digest(), 0);
+    }
+
+    fn split(replay: &mut Replay, version: u64, right_derive: bool) -> Vec<Replay> {
+        let new = proto::log::NewRegion { key: "m".into(), region_id: 2, peer_ids: vec![21] };
+        let kind = Some(admin::Kind::Split(proto::log::Split { regions: vec![new], right_derive }));
+        let admin = Some(Admin { kind, conf_ver: 1 });
+        let batch = EntryBatch { version: 2, region_version: version, commands: Vec::new(), admin };
+        apply_slot(replay, &slot(EntryType::EntryNormal, batch.encode_to_vec(), vec![1])).born
+    }
+
+    #[test]
+    fn a_split_hands_the_data_over() {
+        for right_derive in [true, false] {
+            let mut replay = region();
+            run(&mut replay, vec![batch(vec![put(Plain, "c", "1"), put(Plain, "n", "2"), put(Lock, "m", "3")])]);
+            let whole = replay.digest();
+            assert!(split(&mut replay, 9, right_derive).is_empty(), "proposed under another version");
+            let born = split(&mut replay, 1, right_derive);
+            let [child] = &born[..] else { panic!("one child") };
+            let (low, high) = if right_derive { (child, &replay) } else { (&replay, child) };
+            assert_eq!((keys(low), keys(high)), (vec![("c", "1")], vec![("n", "2"), ("m", "3")]));
+            assert_eq!(
+                (low.descriptor.range.clone(), high.descriptor.range.clone()),
+                (KeyRange::new("b", "m"), KeyRange::new("m", "y"))
+            );
+            assert_eq!(low.digest().wrapping_add(high.digest()), whole);
+            assert_eq!((replay.descriptor.epoch.version, child.descriptor.epoch.version), (2, 2));
+            assert_eq!(child.truncated, (LogIndex(5), Term(5)));
+            run(&mut replay, vec![batch(vec![put(Plain, "d", "4"), put(Plain, "o", "4")])]);
+            assert!(!keys(&replay).iter().any(|(_, value)| *value == "4"), "proposed before the split");
+        }
+    }
+
+    #[test]
+    fn members_change_when_the_epoch_fits() {
+        let change = |conf_ver| {
+            let changes = vec![proto::log::MemberChange { kind: 1, peer_id: 12, store_id: 2 }];
+            let change = ChangeMembers { version: 2, conf_ver, region_version: 7, changes };
+            slot(EntryType::EntryConfChangeV2, Vec::new(), change.encode_to_vec())
+        };
+        let mut replay = region();
+        apply_slot(&mut replay, &change(2));
+        assert_eq!(replay.descriptor.peers.len(), 1);
+        apply_slot(&mut replay, &change(1));
+        assert_eq!((replay.descriptor.peers.len(), replay.descriptor.epoch.conf_ver), (2, 2));
     }
 
     #[test]

@@ -38,11 +38,33 @@ pub struct StateChange {
     pub before: Option<StateAccount>,
 }
 
+/// What contents are compared by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Digest {
+    everything: u64,
+    records: u64,
+}
+
+impl Digest {
+    fn add(&mut self, family: Family, delta: u64) {
+        self.everything = self.everything.wrapping_add(delta);
+        if family == Family::Meta {
+            self.records = self.records.wrapping_add(delta);
+        }
+    }
+
+    fn of(content: &DiskContent) -> Self {
+        let mut digest = Self::default();
+        content.pairs.iter().for_each(|(family, key, value)| digest.add(*family, pair_hash(*family, key, value)));
+        digest
+    }
+}
+
 /// One moment that a crash may put S back to.
 #[derive(Debug)]
 struct Cut {
-    /// The digest of everything at this moment.
-    digest: u64,
+    /// The digests of everything and of the records alone at this moment.
+    digest: Digest,
     /// What the batch behind it replaced, in order.
     replaced: Vec<(Key, Option<Held>)>,
 }
@@ -51,12 +73,14 @@ struct Cut {
 #[derive(Debug, Default)]
 pub struct StateLedger {
     pairs: BTreeMap<Key, Held>,
-    digest: u64,
+    digest: Digest,
     regions: BTreeMap<RegionId, StateAccount>,
     /// Which region holds the keys from a start key on.
     starts: BTreeMap<Bytes, RegionId>,
     cuts: VecDeque<Cut>,
     durable: BTreeMap<RegionId, StateAccount>,
+    /// Ranges whose files were changed since the last flush: what a crash leaves of them is no part of any cut (D6).
+    torn: Vec<KeyRange>,
     /// Bytes of keys and values that no flush has made durable.
     unflushed_bytes: u64,
 }
@@ -84,8 +108,8 @@ impl StateLedger {
 
     /// The users' pairs of a range, in order of family and key.
     pub fn pairs<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Key, &'a Bytes)> {
-        let inside = |(family, key): &Key| *family != Family::Meta && range.contains(key);
-        self.pairs.iter().filter(move |(key, _)| inside(key)).map(|(key, held)| (key, &held.value))
+        let families = Family::ALL.into_iter().filter(|family| *family != Family::Meta);
+        families.flat_map(|family| self.within(family, range)).map(|(key, held)| (key, &held.value))
     }
 
     /// A batch became visible. Returns which regions' records it held.
@@ -98,15 +122,18 @@ impl StateLedger {
         for op in batch.ops() {
             match op {
                 StateOp::Put(family, key, value) => {
+                    if *family != Family::Meta && self.owner(key).is_none() {
+                        return Err(format!("key {key:?} is written, which no region of the store holds"));
+                    }
                     let held = Held { hash: pair_hash(*family, key, value), value: value.clone() };
-                    self.set((*family, key.clone()), Some(held), &mut cut)?;
+                    self.set((*family, key.clone()), Some(held), &mut cut);
                     self.note_record(*family, key, &mut changed)?;
                 }
                 StateOp::Delete(family, key) => {
-                    self.set((*family, key.clone()), None, &mut cut)?;
+                    self.set((*family, key.clone()), None, &mut cut);
                     self.note_record(*family, key, &mut changed)?;
                 }
-                StateOp::DeleteRange(family, range) => self.remove_range(*family, range, &mut cut)?,
+                StateOp::DeleteRange(family, range) => self.remove_range(*family, range, &mut cut),
             }
         }
         self.unflushed_bytes += batch.bytes() as u64;
@@ -117,9 +144,37 @@ impl StateLedger {
     /// Everything became durable.
     pub fn flush(&mut self) {
         self.cuts.clear();
+        self.torn.clear();
         self.unflushed_bytes = 0;
         if self.durable != self.regions {
             self.durable.clone_from(&self.regions);
+        }
+    }
+
+    /// Pairs became visible and durable at once. Nothing else of their range is known to be durable (D6).
+    pub fn ingest(&mut self, pairs: &[(Family, Bytes, Bytes)]) {
+        let mut ignored = Cut { digest: self.digest, replaced: Vec::new() };
+        for (family, key, value) in pairs {
+            let held = Held { hash: pair_hash(*family, key, value), value: value.clone() };
+            self.set((*family, key.clone()), Some(held), &mut ignored);
+        }
+        let keys = || pairs.iter().map(|(_, key, _)| key);
+        if let (Some(first), Some(last)) = (keys().min(), keys().max()) {
+            self.torn.push(KeyRange::new(first.clone(), [last, &[0][..]].concat()));
+        }
+    }
+
+    /// Files in a range were deleted: this is what is still visible of it.
+    pub fn files_deleted(&mut self, range: &KeyRange, left: &[(Family, Bytes, Bytes)]) {
+        let mut ignored = Cut { digest: self.digest, replaced: Vec::new() };
+        self.clear(range, &mut ignored);
+        self.ingest(left);
+        self.torn.push(range.clone());
+    }
+
+    fn clear(&mut self, range: &KeyRange, cut: &mut Cut) {
+        for family in Family::ALL.into_iter().filter(|family| *family != Family::Meta) {
+            self.remove_range(family, range, cut);
         }
     }
 
@@ -128,20 +183,23 @@ impl StateLedger {
     /// # Errors
     /// When it is none of the cuts that a crash may leave.
     pub fn open(&mut self, found: &DiskContent) -> Result<(), String> {
-        let hashes = found.pairs.iter().map(|(family, key, value)| pair_hash(*family, key, value));
-        let digest = hashes.fold(0, u64::wrapping_add);
+        let digest = Digest::of(found);
         let mut digests = vec![self.digest];
         digests.extend(self.cuts.iter().rev().map(|cut| cut.digest));
-        let Some(lost) = digests.iter().position(|cut| *cut == digest) else {
+        // What lies in torn ranges does not tell cuts apart; the records do, for each batch counts itself there (D3).
+        let is_found = |cut: &Digest| if self.torn.is_empty() { *cut == digest } else { cut.records == digest.records };
+        let Some(lost) = digests.iter().position(is_found) else {
             return Err(self.describe_stranger(found));
         };
         for _ in 0..lost {
             let cut = self.cuts.pop_back().expect("so many cuts were counted");
             self.take_back(cut);
         }
+        self.adopt_torn(found);
         if let Some(difference) = self.difference(found) {
             return Err(difference);
         }
+        self.digest = digest;
         self.cuts.clear();
         self.unflushed_bytes = 0;
         self.read_regions()?;
@@ -149,7 +207,21 @@ impl StateLedger {
         Ok(())
     }
 
-    fn set(&mut self, key: Key, held: Option<Held>, cut: &mut Cut) -> Result<(), String> {
+    /// Takes what was found in torn ranges for what is there. Whether it is what regions should hold is for others to
+    /// see, by the log.
+    fn adopt_torn(&mut self, found: &DiskContent) {
+        let mut ignored = Cut { digest: self.digest, replaced: Vec::new() };
+        for range in std::mem::take(&mut self.torn) {
+            self.clear(&range, &mut ignored);
+            let inside = |pair: &&(Family, Bytes, Bytes)| pair.0 != Family::Meta && range.contains(&pair.1);
+            for (family, key, value) in found.pairs.iter().filter(inside) {
+                let held = Held { hash: pair_hash(*family, key, value), value: value.clone() };
+                self.set((*family, key.clone()), Some(held), &mut ignored);
+            }
+        }
+    }
+
+    fn set(&mut self, key: Key, held: Option<Held>, cut: &mut Cut) {
         let added = held.as_ref().map_or(0, |held| held.hash);
         let before = match held {
             Some(held) => self.pairs.insert(key.clone(), held),
@@ -157,17 +229,13 @@ impl StateLedger {
         };
         let removed = before.as_ref().map_or(0, |held| held.hash);
         let delta = added.wrapping_sub(removed);
-        self.digest = self.digest.wrapping_add(delta);
-        if key.0 != Family::Meta {
-            let owner = self.owner(&key.1).and_then(|region| self.regions.get_mut(&region));
-            match owner {
-                Some(account) => account.digest = account.digest.wrapping_add(delta),
-                None if added == removed => {}
-                None => return Err(format!("key {:?} is changed, which no region of the store holds", key.1)),
-            }
+        self.digest.add(key.0, delta);
+        if key.0 != Family::Meta
+            && let Some(account) = self.owner(&key.1).and_then(|region| self.regions.get_mut(&region))
+        {
+            account.digest = account.digest.wrapping_add(delta);
         }
         cut.replaced.push((key, before));
-        Ok(())
     }
 
     fn owner(&self, key: &[u8]) -> Option<RegionId> {
@@ -176,14 +244,14 @@ impl StateLedger {
         self.regions.get(region).filter(|account| account.descriptor.range.is_below_end(key)).map(|_| *region)
     }
 
-    fn remove_range(&mut self, family: Family, range: &KeyRange, cut: &mut Cut) -> Result<(), String> {
-        let doomed: Vec<Key> = self
-            .pairs
-            .range((family, range.start.clone())..)
-            .take_while(|((of, key), _)| *of == family && range.is_below_end(key))
-            .map(|(key, _)| key.clone())
-            .collect();
-        doomed.into_iter().try_for_each(|key| self.set(key, None, cut))
+    fn remove_range(&mut self, family: Family, range: &KeyRange, cut: &mut Cut) {
+        let doomed: Vec<Key> = self.within(family, range).map(|(key, _)| key.clone()).collect();
+        doomed.into_iter().for_each(|key| self.set(key, None, cut));
+    }
+
+    fn within<'a>(&'a self, family: Family, range: &'a KeyRange) -> impl Iterator<Item = (&'a Key, &'a Held)> {
+        let from_start = self.pairs.range((family, range.start.clone())..);
+        from_start.take_while(move |((of, key), _)| *of == family && range.is_below_end(key))
     }
 
     /// Notes a region whose descriptor or apply state is written; its descriptor counts from here on in the batch.
@@ -221,8 +289,9 @@ impl StateLedger {
     }
 
     fn digest_of(&self, range: &KeyRange) -> u64 {
-        let inside = |(family, key): &Key| *family != Family::Meta && range.contains(key);
-        self.pairs.iter().filter(|(key, _)| inside(key)).fold(0, |sum, (_, held)| sum.wrapping_add(held.hash))
+        let families = Family::ALL.into_iter().filter(|family| *family != Family::Meta);
+        let hashes = families.flat_map(|family| self.within(family, range)).map(|(_, held)| held.hash);
+        hashes.fold(0, u64::wrapping_add)
     }
 
     /// Reads a changed region's apply state.

@@ -4,7 +4,7 @@
 
 use engine::memory::CrashPoint;
 use engine::{Durability, Family, StateBatch, meta};
-use types::{InstanceId, LogIndex, StoreId};
+use types::{InstanceId, KeyRange, LogIndex, RegionDescriptor, RegionEpoch, RegionId, StoreId};
 
 use crate::check::Violation;
 use crate::check::testing::*;
@@ -242,4 +242,151 @@ fn a_disk_that_took_anothers_place_holds_nobody_up() {
         script.flush(store).fine();
     }
     assert_eq!(script.watch().ledger().region(LOW).unwrap().oldest(), LogIndex(7));
+}
+
+const CHILD: RegionId = RegionId(300);
+
+/// What applying a split of [`LOW`] at `g` writes, the child being the part from there on.
+fn split_batch() -> StateBatch {
+    let epoch = RegionEpoch { version: 2, ..RegionEpoch::INITIAL };
+    let range = |start, end| KeyRange::new(start, end);
+    let child = RegionDescriptor {
+        id: CHILD,
+        range: range("g", "m"),
+        epoch,
+        peers: (1..=3).map(|store| peer(CHILD, store)).collect(),
+    };
+    let parent = RegionDescriptor { range: range("", "g"), epoch, ..descriptor(LOW) };
+    let mut batch = StateBatch::default();
+    meta::put_region(&mut batch, &meta::RegionState { descriptor: child, apply_state: apply_state(5, 5) });
+    meta::put_region(&mut batch, &meta::RegionState { descriptor: parent, apply_state: apply_state(8, 6) });
+    batch
+}
+
+/// All checkers over three stores that have `a = 1`, and entry 8 that splits the region at `g`.
+fn before_split() -> Script {
+    let mut script = Script::new().led();
+    script.asked(1, 1, Some(put("k", "1"))).fine();
+    script.append(3, vec![empty(6, 6)], hard_state(6, 101, 5)).fine();
+    for store in 1..=3 {
+        let entries = vec![entry(7, 6, put("k", "1")), split(8, 6, "g", CHILD)];
+        script.append(store, entries, hard_state(6, 101, 5)).fine();
+    }
+    for store in 1..=3 {
+        script.apply(store, apply_state(7, 6), &[("k", "1")]).fine();
+    }
+    script
+}
+
+#[test]
+fn a_split_bears_a_region_with_its_data() {
+    let mut script = before_split();
+    for store in 1..=3 {
+        script.write_state(store, split_batch()).fine();
+    }
+    let ledger = script.watch().ledger();
+    let (parent, child) = (ledger.region(LOW).unwrap(), ledger.region(CHILD).unwrap());
+    assert_eq!((parent.replay().content().len(), child.replay().content().len()), (0, 1));
+    assert_eq!(child.frontier(), LogIndex(5));
+    assert_eq!(ledger.state(StoreId(2), CHILD).unwrap().digest, child.replay().digest());
+    // The child's log goes on behind its birth.
+    let first = append(CHILD, 1, vec![empty(6, 6)], hard_state(6, 301, 5));
+    script.write_log(1, vec![first], Durability::Synced).fine();
+    assert_eq!(script.watch().ledger().log(StoreId(1), CHILD).unwrap().last_index(), LogIndex(6));
+}
+
+#[test]
+fn a_split_is_what_the_log_says() {
+    let mut batch = split_batch();
+    batch.delete(DATA, "k");
+    before_split().write_state(1, batch).violates("replay", "region 300: store 1 does not hold");
+    let mut batch = split_batch();
+    batch.put(Family::Meta, meta::descriptor_key(LOW), meta::encode_descriptor(&descriptor(LOW)));
+    before_split().write_state(1, batch).violates("replay", "its log up to 8 makes it");
+}
+
+#[test]
+fn a_crash_before_a_split_takes_the_child_back() {
+    let mut script = before_split();
+    script.flush(1).fine();
+    script.write_state(1, split_batch()).fine();
+    script.crash(1, CrashPoint::OLDEST);
+    script.open(1).fine();
+    assert!(script.watch().ledger().state(StoreId(1), CHILD).is_none());
+    script.write_state(1, split_batch()).fine();
+}
+
+#[test]
+fn a_region_does_not_come_from_nowhere() {
+    let mut script = before_split();
+    let mut batch = StateBatch::default();
+    let stranger = RegionDescriptor { id: RegionId(400), range: KeyRange::new("k", "m"), ..descriptor(LOW) };
+    meta::put_region(&mut batch, &meta::RegionState { descriptor: stranger, apply_state: apply_state(5, 5) });
+    script.write_state(1, batch).violates("ledger", "appears with data, and out of nothing");
+}
+
+/// Store 1 holds nothing but [`HIGH`]; the range of [`LOW`] belongs to nobody.
+fn with_a_free_range() -> Script {
+    let mut script = script();
+    let mut batch = StateBatch::default();
+    batch.delete(Family::Meta, meta::descriptor_key(LOW));
+    batch.delete(Family::Meta, meta::apply_state_key(LOW));
+    script.write_state(1, batch).fine();
+    script.flush(1).fine();
+    script
+}
+
+fn pairs(script: &mut Script) -> Vec<String> {
+    let state = &script.watch().ledger().store(StoreId(1)).unwrap().state;
+    let all = KeyRange::all();
+    state.pairs(&all).map(|((_, key), _)| String::from_utf8(key.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn deleted_files_are_gone_whatever_a_crash_takes() {
+    for kept in 0..=1 {
+        let mut script = with_a_free_range();
+        write(&mut script, "n", "1").fine();
+        // The lowest key's file is taken to cross the border.
+        script.delete_files(1, KeyRange::new("", "m")).fine();
+        assert_eq!(pairs(&mut script), ["a", "n"]);
+        script.crash(1, CrashPoint { state_batches: kept, ..CrashPoint::OLDEST });
+        script.open(1).fine();
+        assert_eq!(pairs(&mut script), if kept == 1 { vec!["a", "n"] } else { vec!["a"] });
+    }
+}
+
+#[test]
+fn ingested_pairs_stay_whatever_a_crash_takes() {
+    for kept in 0..=2 {
+        let mut script = with_a_free_range();
+        write(&mut script, "n", "1").fine();
+        script.ingest(1, &[("b", "1"), ("c", "1")]).fine();
+        assert_eq!(pairs(&mut script), ["a", "b", "c", "n"]);
+        let mut batch = StateBatch::default();
+        let state = meta::RegionState { descriptor: descriptor(LOW), apply_state: apply_state(6, 6) };
+        meta::put_region(&mut batch, &state);
+        script.write_state(1, batch).fine();
+        assert_ne!(script.watch().ledger().state(StoreId(1), LOW).unwrap().digest, 0);
+        script.crash(1, CrashPoint { state_batches: kept, ..CrashPoint::OLDEST });
+        script.open(1).fine();
+        let expected = ["a", "b", "c", "n"];
+        assert_eq!(pairs(&mut script), expected[..if kept == 0 { 3 } else { 4 }]);
+        assert_eq!(script.watch().ledger().state(StoreId(1), LOW).is_some(), kept == 2);
+    }
+}
+
+#[test]
+fn outside_of_torn_ranges_there_is_one_cut() {
+    let mut script = with_a_free_range();
+    write(&mut script, "n", "1").fine();
+    script.ingest(1, &[("b", "1"), ("c", "1")]).fine();
+    let lose = |key: &'static str| move |content: &mut DiskContent| content.pairs.retain(|(_, found, _)| found != key);
+    script.open_on(1, lose("n")).violates("ledger", "key");
+    let mut script = with_a_free_range();
+    script.ingest(1, &[("b", "1"), ("c", "1")]).fine();
+    script.open_on(1, lose("b")).fine();
+    script.ingest(1, &[("b", "1"), ("c", "1")]).fine();
+    script.flush(1).fine();
+    script.open_on(1, lose("b")).violates("ledger", "none of the 1 cuts");
 }

@@ -42,6 +42,18 @@ fn ingesting_without_a_fence_tears_the_cut() {
 }
 
 #[test]
+fn whoever_peeks_sees_what_a_file_holds() {
+    let (disk, _log, state) = open();
+    let mut writer = state.sst_writer(DATA, Path::new("file")).unwrap();
+    writer.put(b"a", b"1").unwrap();
+    writer.finish().unwrap();
+    let file = |family, path: &str| IngestFile { family, path: path.into() };
+    assert_eq!(disk.peek_file(&file(DATA, "file")), [("a".into(), "1".into())]);
+    assert!(disk.peek_file(&file(LOCK, "file")).is_empty(), "it is of another column family");
+    assert!(disk.peek_file(&file(DATA, "missing")).is_empty());
+}
+
+#[test]
 fn an_ingest_keeps_its_place_among_the_batches() {
     let expected = ["ingested", "ingested", "after"];
     for (kept, expected) in expected.into_iter().enumerate() {
