@@ -164,19 +164,18 @@ impl Transaction<'_> {
     /// A store that holds nothing is gone at once; any other leaves, and is gone when it is asked again once it is empty.
     fn remove_store(&mut self, store: StoreId) -> Result<StoreState, CoordinatorError> {
         let record = (**self.meta.live_store(store)?).clone();
-        if self.meta.layout.is_none() || self.is_empty(store) {
-            self.set_store(StoreRecord { state: StoreState::Tombstone, ..record });
-            return Ok(StoreState::Tombstone);
-        }
-        if record.state == StoreState::Up {
+        let has_layout = self.meta.layout.is_some();
+        if has_layout && record.state == StoreState::Up {
             let up = self.meta.live_stores().filter(|other| other.state == StoreState::Up).count();
             let replicas = self.placement.config().max_replicas;
             if up <= replicas {
                 return Err(CoordinatorError::TooFewStores { store, up, replicas });
             }
-            self.set_store(StoreRecord { state: StoreState::Offline, ..record });
         }
-        Ok(StoreState::Offline)
+        let is_gone = !has_layout || self.is_empty(store);
+        let state = if is_gone { StoreState::Tombstone } else { StoreState::Offline };
+        self.set_store(StoreRecord { state, ..record });
+        Ok(state)
     }
 
     /// Whether no region can have a peer on a store. As long as a key is in no region that has reported, one might.

@@ -19,6 +19,9 @@ pub const MAX_OPERATORS: usize = 4096;
 /// How many operators that have ended are remembered.
 pub const MAX_RECORDS: usize = 1000;
 
+/// An order that nobody reacted to is given again after that time, though its region does not report.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(8);
+
 /// An operator that is about to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct Proposal {
@@ -164,6 +167,7 @@ impl Controller {
             current: 0,
             created: now,
             step_began: now,
+            ordered: now,
             epoch: region.descriptor.epoch,
             approximate_bytes: bytes,
             source: region.leader.store_id,
@@ -193,7 +197,10 @@ impl Controller {
         count(&mut self.influence, operator, |count, more| *count += more);
         match advance {
             Advance::UnderWay(order) => {
-                self.totals.orders += u64::from(order.is_some());
+                if order.is_some() {
+                    operator.ordered = now;
+                    self.totals.orders += 1;
+                }
                 Reaction::UnderWay(order)
             }
             Advance::Ended(ending) => {
@@ -234,6 +241,12 @@ impl Controller {
                 region
             })
             .collect()
+    }
+
+    /// The regions of operators whose order was given some time ago. It may have been lost.
+    pub(crate) fn ordered_long_ago(&self, now: Instant) -> Vec<RegionId> {
+        let is_old = |operator: &&Operator| now.since(operator.ordered) > ORDER_AGAIN_AFTER;
+        self.running.values().filter(is_old).map(|operator| operator.region).collect()
     }
 
     /// Ends the operators that would still add a peer to a store, and gives their regions.

@@ -157,6 +157,7 @@ impl Placement {
             known.load = Some(load);
         }
         self.waiting.extend(self.controller.expire(&self.config, now));
+        self.order_again(now, orders);
         self.patrol(now, PATROL_ON_STORE_HEARTBEAT, ids, orders);
     }
 
@@ -232,6 +233,18 @@ impl Placement {
                     orders.extend(self.consider(now, &state, ids));
                 }
                 _ => drop(self.waiting.remove(&region)),
+            }
+        }
+    }
+
+    /// Gives orders again that may have been lost on their way, by what the regions reported last. Stale ones do no harm.
+    fn order_again(&mut self, now: Instant, orders: &mut Vec<RegionOrder>) {
+        for region in self.controller.ordered_long_ago(now) {
+            let Some(state) = self.cluster.region(region).cloned() else { continue };
+            match self.controller.heard(&self.config, now, &state) {
+                Reaction::UnderWay(order) => orders.extend(order),
+                Reaction::Ended => drop(self.waiting.insert(region)),
+                Reaction::Idle => {}
             }
         }
     }

@@ -89,6 +89,8 @@ pub struct Operator {
     pub(crate) current: usize,
     pub(crate) created: Instant,
     pub(crate) step_began: Instant,
+    /// When its order was given last.
+    pub(crate) ordered: Instant,
     pub(crate) epoch: RegionEpoch,
     pub(crate) approximate_bytes: u64,
     pub(crate) source: StoreId,

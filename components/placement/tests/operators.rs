@@ -102,6 +102,19 @@ fn steps_that_the_leader_took_by_itself_are_done() {
     assert_eq!(line(&bench.hear(1).unwrap()), "remove 3");
 }
 
+/// Between two heartbeats of a region there is a minute.
+#[test]
+fn an_order_that_is_lost_is_given_again_before_the_region_reports() {
+    let mut bench = bench(4);
+    let (_, first) = bench.command(1, &move_peer(3, 4)).unwrap();
+    bench.hear_stores();
+    assert_eq!(bench.pushed, [], "it may still be on its way");
+    bench.hear_store(1.into(), bench.stores[&1.into()]);
+    assert_eq!(bench.pushed, [first.unwrap()]);
+    bench.hear_store(2.into(), bench.stores[&2.into()]);
+    assert_eq!(bench.pushed.len(), 1, "once in a while");
+}
+
 #[test]
 fn a_membership_that_moved_otherwise_ends_the_operator() {
     let mut bench = bench(5);

@@ -128,7 +128,7 @@ async fn start(
     let member = Member::new(id, "coordinator-1", &format!("http://{}", main.advertised))
         .expect("the name is not empty and the address was checked");
     let services = PdServices::new(coordinator.clone(), member, inside);
-    let router = Server::builder().add_routes(services.routes());
+    let router = Server::builder().accept_http1(true).add_routes(services.routes());
     runtime.serve("grpc", router.serve_with_incoming(connections(main.listener)), &logger);
     let shown = serde_json::to_value(config).expect("a configuration is plain data");
     let source: Arc<dyn StatusSource> = Arc::new(CoordinatorStatus {

@@ -14,7 +14,7 @@ use super::orders::OrderStreams;
 use super::refusal::status;
 use super::regions::QueryExchange;
 use super::timestamps::TimestampExchange;
-use super::{regions, safe_points, stores, timestamps};
+use super::{operators, regions, safe_points, stores, timestamps};
 
 /// The placement driver's service.
 pub(super) struct DriverService {
@@ -155,39 +155,57 @@ impl Pd for DriverService {
         self.bridge.call(CoordinatorRequest::Region, request, regions::batch_scan).await
     }
 
+    async fn ask_split(&self, request: Request<AskSplitRequest>) -> Result<Response<AskSplitResponse>, Status> {
+        self.bridge.call(CoordinatorRequest::Other, request, operators::ask_split).await
+    }
+
+    async fn report_split(
+        &self,
+        request: Request<ReportSplitRequest>,
+    ) -> Result<Response<ReportSplitResponse>, Status> {
+        self.bridge.call(CoordinatorRequest::Other, request, operators::report_split).await
+    }
+
+    async fn split_and_scatter_regions(
+        &self,
+        request: Request<SplitAndScatterRegionsRequest>,
+    ) -> Result<Response<SplitAndScatterRegionsResponse>, Status> {
+        self.bridge.call(CoordinatorRequest::Other, request, operators::split_and_scatter).await
+    }
+
     async fn ask_batch_split(
         &self,
         request: Request<AskBatchSplitRequest>,
     ) -> Result<Response<AskBatchSplitResponse>, Status> {
-        self.bridge.call(CoordinatorRequest::Other, request, regions::ask_batch_split).await
+        self.bridge.call(CoordinatorRequest::Other, request, operators::ask_batch_split).await
     }
 
     async fn report_batch_split(
         &self,
         request: Request<ReportBatchSplitRequest>,
     ) -> Result<Response<ReportBatchSplitResponse>, Status> {
-        self.bridge.call(CoordinatorRequest::Other, request, regions::report_batch_split).await
+        self.bridge.call(CoordinatorRequest::Other, request, operators::report_batch_split).await
     }
 
     async fn split_regions(
         &self,
         request: Request<SplitRegionsRequest>,
     ) -> Result<Response<SplitRegionsResponse>, Status> {
-        self.bridge.call(CoordinatorRequest::Other, request, regions::split).await
+        self.bridge.call(CoordinatorRequest::Other, request, operators::split).await
     }
 
     async fn scatter_region(
         &self,
         request: Request<ScatterRegionRequest>,
     ) -> Result<Response<ScatterRegionResponse>, Status> {
-        self.bridge.call(CoordinatorRequest::Other, request, regions::scatter).await
+        self.bridge.call(CoordinatorRequest::Other, request, operators::scatter).await
     }
 
     async fn get_operator(
         &self,
         request: Request<GetOperatorRequest>,
     ) -> Result<Response<GetOperatorResponse>, Status> {
-        self.bridge.call(CoordinatorRequest::Other, request, regions::operator).await
+        self.bridge.call(CoordinatorRequest::Other, request, operators::operator).await
     }
 
     async fn get_gc_safe_point(

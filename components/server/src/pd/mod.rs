@@ -2,7 +2,7 @@
 //!
 //! `pdpb.PD` is what TiKV's clients and our stores ask; `raftyard.coordinator.Coordinator` is how our stores are born.
 //! Beside them stand the small services that clients cannot start without: keyspaces, the driver's key-value store, two
-//! calls of etcd, and gRPC's health check. What is not here answers "unimplemented", which clients of those calls expect.
+//! calls of etcd, gRPC's health check, and over HTTP the paths of `/pd/api/v1` by which people manage a cluster. What is not here answers "unimplemented", which clients of those calls expect.
 //!
 //! Rules of the wire, each with a test:
 //! - A request names its cluster, or fails with `FailedPrecondition`; only who asks for the cluster itself need not.
@@ -23,8 +23,10 @@ mod convert;
 mod driver;
 mod exchange;
 mod heartbeat;
+mod http;
 mod layout;
 mod member;
+mod operators;
 mod orders;
 mod refusal;
 mod regions;

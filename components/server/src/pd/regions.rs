@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use coordinator::{RegionInfo, View};
 use observe::metrics::coordinator::CoordinatorRequest;
-use proto::pdpb::ErrorType;
 use proto::pdpb::*;
-use slog::debug;
 use tonic::{Status, Streaming};
 use types::{ClusterId, KeyRange, RegionId};
 
@@ -14,7 +12,6 @@ use super::call::{answer, check_cluster};
 use super::convert;
 use super::exchange::Exchange;
 use super::refusal::Refusal;
-use super::stores::check_bootstrapped;
 
 async fn find(
     bridge: &Bridge,
@@ -115,43 +112,6 @@ async fn query(bridge: &Bridge, request: QueryRegionRequest) -> Result<QueryRegi
         regions_by_id: regions.iter().map(by_id).collect(),
         ..Default::default()
     })
-}
-
-/// Operators are not built yet; saying so at once keeps clients from waiting for what will not happen.
-fn no_operators(what: &str) -> Refusal {
-    Refusal::header(ErrorType::Unknown, format!("{what}: this build of the placement driver does not change regions"))
-}
-
-pub(super) async fn ask_batch_split(bridge: Bridge, _: AskBatchSplitRequest) -> Result<AskBatchSplitResponse, Refusal> {
-    check_bootstrapped(&bridge).await?;
-    Err(no_operators("the region was not given ids to split"))
-}
-
-pub(super) async fn split(bridge: Bridge, _: SplitRegionsRequest) -> Result<SplitRegionsResponse, Refusal> {
-    check_bootstrapped(&bridge).await?;
-    Err(no_operators("the regions were not split"))
-}
-
-pub(super) async fn scatter(bridge: Bridge, _: ScatterRegionRequest) -> Result<ScatterRegionResponse, Refusal> {
-    check_bootstrapped(&bridge).await?;
-    Err(no_operators("the regions were not scattered"))
-}
-
-pub(super) async fn operator(bridge: Bridge, request: GetOperatorRequest) -> Result<GetOperatorResponse, Refusal> {
-    check_bootstrapped(&bridge).await?;
-    let message = format!("region {} has no operator", request.region_id);
-    Err(Refusal::header(ErrorType::RegionNotFound, message))
-}
-
-/// Splits are learnt from heartbeats alone; the report is for the log.
-pub(super) async fn report_batch_split(
-    bridge: Bridge,
-    request: ReportBatchSplitRequest,
-) -> Result<ReportBatchSplitResponse, Refusal> {
-    check_bootstrapped(&bridge).await?;
-    let ids: Vec<u64> = request.regions.iter().map(|region| region.id).collect();
-    debug!(bridge.logger(), "region split reported"; "regions" => ?ids);
-    Ok(ReportBatchSplitResponse::default())
 }
 
 /// Reads a store's reports of buckets to their end. They are not kept: regions are answered without buckets.

@@ -19,6 +19,7 @@ use super::bridge::Bridge;
 use super::compat::{EtcdService, KeyspaceService, MetaStorageService};
 use super::driver::DriverService;
 use super::heartbeat::KEEPALIVE_INTERVAL;
+use super::http;
 use super::layout::LayoutService;
 use super::member::Member;
 use super::orders::OrderStreams;
@@ -55,17 +56,19 @@ impl PdServices {
         Self { keepalive_interval, ..self }
     }
 
-    /// What a gRPC server on the placement driver's port serves.
+    /// What a server on the placement driver's port serves: gRPC, and over HTTP/1 the paths of `/pd/api/v1`, if the server
+    /// accepts HTTP/1.
     pub fn routes(&self) -> Routes {
         let bridge = || self.bridge.clone();
         let driver = DriverService::new(bridge(), self.orders.clone(), self.keepalive_interval);
-        Routes::new(PdServer::new(driver).max_decoding_message_size(MAX_REQUEST_BYTES))
+        let routes = Routes::new(PdServer::new(driver).max_decoding_message_size(MAX_REQUEST_BYTES))
             .add_service(CoordinatorServer::new(LayoutService(bridge())))
             .add_service(KeyspaceServer::new(KeyspaceService(bridge())))
             .add_service(MetaStorageServer::new(MetaStorageService(bridge())))
             .add_service(KvServer::new(EtcdService(bridge())))
             .add_service(ClusterServer::new(EtcdService(bridge())))
-            .add_service(self.health().into_server())
+            .add_service(self.health().into_server());
+        routes.into_axum_router().merge(http::router(bridge())).into()
     }
 
     /// Healthy is a coordinator that leads.

@@ -175,7 +175,7 @@ impl Port {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let member = Member::new(NonZeroU64::new(77).unwrap(), "pd-1", &address).unwrap();
         let services = adjust(PdServices::new(coordinator.clone(), member, around));
-        let router = Server::builder().add_routes(services.routes());
+        let router = Server::builder().accept_http1(true).add_routes(services.routes());
         let server = tokio::spawn(async move {
             router.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))).await.unwrap();
         });

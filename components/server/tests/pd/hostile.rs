@@ -56,13 +56,16 @@ async fn call(port: &Port, path: &'static str, body: Bytes) -> Result<(), Status
     soon(client.unary(Request::new(body), PathAndQuery::from_static(path), Bare)).await.map(drop)
 }
 
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 12] = [
     "/pdpb.PD/GetRegion",
     "/pdpb.PD/PutStore",
     "/pdpb.PD/StoreHeartbeat",
     "/pdpb.PD/RegionHeartbeat",
     "/pdpb.PD/QueryRegion",
     "/pdpb.PD/Tso",
+    "/pdpb.PD/AskBatchSplit",
+    "/pdpb.PD/SplitRegions",
+    "/pdpb.PD/ScatterRegion",
     "/raftyard.coordinator.Coordinator/GetLayout",
     "/keyspacepb.Keyspace/LoadKeyspace",
     "/etcdserverpb.KV/Range",

@@ -9,6 +9,8 @@ mod every_call;
 mod headers;
 mod heartbeats;
 mod hostile;
+mod http;
+mod operators;
 mod regions;
 mod safe_points;
 mod stores;
