@@ -391,5 +391,6 @@ fn transport_message(message: &region::RegionMessage) -> RegionMessage {
         conf_ver: 0,
         version: 0,
         raft: message.raft_bytes().into(),
+        note: None,
     }
 }
