@@ -1,0 +1,25 @@
+//! Seeds that found a bug of the product once. What each of them does changes with every change of the order of events, so
+//! the bug has a test of its own beside the code that had it; a seed costs little and is kept all the same.
+
+#![allow(clippy::unwrap_used)]
+
+use sim::{Profile, Settings, run};
+
+fn passes(settings: Settings) {
+    if let Err(failure) = run(&settings) {
+        panic!("{settings:?}: {}\n{}", failure.what, failure.trace);
+    }
+}
+
+/// A log engine that failed while its store met another left the store running (D15); `store/tests/faults.rs`.
+#[test]
+fn a_store_whose_log_engine_fails_while_it_meets_another() {
+    passes(Settings::new(36, Profile::Everything));
+}
+
+/// A coordinator tried a write again at once that its stopped store refused at once, for ever;
+/// `coordinator/tests/machine.rs`.
+#[test]
+fn a_coordinator_on_a_store_that_stops() {
+    passes(Settings { regions: 2, ..Settings::new(33, Profile::Everything) });
+}
