@@ -79,10 +79,11 @@ impl Region {
         Ok(())
     }
 
-    /// Whether a member's log is close enough behind the leader's for a transfer.
+    /// Whether a member's log is close enough behind the leader's for a transfer. A new leader has not heard of anybody's
+    /// log yet: what counts then is how long its own is.
     pub(crate) fn may_succeed(&self, member: PeerId) -> bool {
         let near = self.matched(member).0.saturating_add(MAX_TRANSFER_LAG) >= self.last_index().0;
-        near && !self.needs_snapshot(member)
+        near && !self.waits_for_snapshot(member)
     }
 
     fn check_transfer(&self, to: PeerId) -> Result<(), RequestError> {

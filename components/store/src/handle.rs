@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use engine::{Durability, EngineError, LogBatch, LogOp, StoreIdent};
 use observe::metrics::store::ProposalKind;
 use proto::log::Command;
+use raft_proto::eraftpb::MessageType;
 use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
 use runtime::system::SendError;
 use types::{
@@ -196,7 +197,9 @@ impl StoreHandle {
         metrics.messages_received[kind].inc();
         let region = message.region.0;
         let here = message.to.store_id == self.shared.ident.store;
-        if !here || self.shared.raft.send(region, Input::Message(Box::new(message)).into()).is_err() {
+        // No store of this build sends a snapshot, or removes a peer: who does so is a stranger.
+        let foreign = message.note.is_some() || message.raft.get_msg_type() == MessageType::MsgSnapshot;
+        if !here || foreign || self.shared.raft.send(region, Input::Message(Box::new(message)).into()).is_err() {
             metrics.messages_dropped[kind].inc();
         }
     }
