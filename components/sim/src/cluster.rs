@@ -32,6 +32,7 @@ pub fn scenario(
     let faults = Faults::new(Profile::Calm, Dice::fork(settings.seed, "faults", 0));
     let simulation = Simulation::new(settings.seed, shape, faults, None, guests, settings.verbose);
     caught(settings, simulation, |simulation| {
+        simulation.admit_guests();
         simulation.found()?;
         scenario(&mut Cluster { simulation })?;
         simulation.dismiss_guests();

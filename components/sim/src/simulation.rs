@@ -329,6 +329,11 @@ impl Simulation {
         Ok(())
     }
 
+    /// From now on guests may propose, before anything has happened.
+    pub(crate) fn admit_guests(&mut self) {
+        self.stores_watch = Watch::new(check::of_guests(&check::Config { store: self.shape.store.clone() }));
+    }
+
     /// Ends all guests.
     pub(crate) fn dismiss_guests(&mut self) {
         for node in self.nodes.iter().filter(|node| node.part == Part::Store) {

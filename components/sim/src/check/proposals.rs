@@ -10,7 +10,7 @@ use crate::ledger::digest::command_hash;
 use crate::ledger::{CommittedCommand, Ledger};
 use crate::observation::{Event, Observation};
 
-const NAME: &str = "proposals";
+pub(crate) const NAME: &str = "proposals";
 
 /// How long a request may wait in a healthy cluster. The coordinator never stops asking, so one may be on its way when a
 /// run ends.
