@@ -6,7 +6,7 @@
 //!
 //! # Who calls what, in which order
 //!
-//! *At start*, before anything else: [`sweep`] with the keys that the snapshot markers in L still name. It removes what
+//! *At start*, before anything else: [`sweep()`] with the keys that the snapshot markers in L still name. It removes what
 //! crashes left, and says where [`SnapshotNumbers`] begin. For each marker, [`Recovery::open`] and [`Recovery::step`] give
 //! the [`Received`] again with which D10 goes on from the clearing; an error there means damaged files: the peer stays
 //! fenced and asks for a new snapshot. One [`Transfers`], one [`RateLimiter`] for each direction and one [`Receptions`]
