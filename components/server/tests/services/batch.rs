@@ -172,7 +172,7 @@ async fn a_slow_read_holds_nobody_up() {
     let mut stream = Stream::open(&store).await;
     stream.send(vec![(0, put(&store, "k", "v"))]).await;
     stream.answers(1).await;
-    let (stall, release) = store.stall(FaultPoint::StateRead);
+    let (stall, release) = store.stall_nth(FaultPoint::StateRead, 2);
     let scan = RawScanRequest { context: store.context("k"), limit: 1000, ..Default::default() };
     stream.send(vec![(1, Some(Command::RawScan(scan)))]).await;
     // The stream works only while its answers are asked for.

@@ -129,6 +129,11 @@ impl TestStore {
     /// Makes the next call that reaches a point of the disk stand still until the sender is dropped. The future ends
     /// when it does.
     pub fn stall(&self, point: FaultPoint) -> (impl Future<Output = ()>, mpsc::Sender<()>) {
+        self.stall_nth(point, 1)
+    }
+
+    /// Like [`stall`](Self::stall), with the `nth` call from now that reaches the point.
+    pub fn stall_nth(&self, point: FaultPoint, nth: u64) -> (impl Future<Output = ()>, mpsc::Sender<()>) {
         let (stalled, stall) = oneshot::channel();
         let (release, released) = mpsc::channel::<()>();
         let hook = move || {
@@ -136,7 +141,7 @@ impl TestStore {
             // The test ends the stall by dropping its end.
             let _ = released.recv();
         };
-        self.disk.inject(point, 1, Fault::Stall(Box::new(hook)));
+        self.disk.inject(point, nth, Fault::Stall(Box::new(hook)));
         (async { stall.await.unwrap() }, release)
     }
 
