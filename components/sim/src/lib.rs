@@ -10,7 +10,7 @@
 //! Invariants: everything that happens is a function of the seed and the profile. Nothing here looks at a clock, draws
 //! chance from anywhere but the seed, starts a thread, or iterates over an unordered map.
 //!
-//! Reading order: [`run`], then `simulation` (the events), `stores` (how nodes start, join, work and end), `delivery` and `wire`
+//! Reading order: [`run()`], then `simulation` (the events), `stores` (how nodes start, join, work and end), `delivery` and `wire`
 //! (the network), `faults`, with `cell` and `engines` (what a process touches) and `shape` (what is drawn); then
 //! [`observation`], [`call`], [`ledger`], [`check`], [`history`], [`workload`]; and [`cluster`] for those who test what they
 //! build on a store.
