@@ -10,13 +10,14 @@
 //!
 //! This crate must never know RocksDB. Rules cited as `D1`…`D16` are in `ARCHITECTURE.md`.
 //!
-//! Reading order: [`log`], [`state`], [`meta`], [`change`], [`split`], then [`memory`], and [`conformance`] for what every
+//! Reading order: [`log`] with [`marker`], [`state`], [`meta`], [`change`], [`split`], then [`memory`], and [`conformance`] for what every
 //! engine must do.
 
 pub mod change;
 pub mod conformance;
 pub mod error;
 pub mod log;
+pub mod marker;
 pub mod memory;
 pub mod meta;
 pub mod split;
@@ -25,9 +26,10 @@ pub mod state;
 pub use change::{Change, ChangeKind, Child, HashTask};
 pub use error::{EngineError, Result};
 pub use log::{
-    Birth, Durability, HardState, Lifecycle, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog, RegionLogState,
-    StoreIdent,
+    Birth, Durability, HardState, Invitation, Lifecycle, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog,
+    RegionLogState, StoreIdent,
 };
+pub use marker::SnapshotMarker;
 pub use meta::{ApplyState, Gone, WriterId};
 pub use raft_proto::eraftpb::{Entry, EntryType};
 pub use state::{

@@ -6,9 +6,13 @@ use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{ClusterId, InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
 use crate::error::Result;
+use crate::marker::SnapshotMarker;
 
 /// The version of the records in this module.
 pub const LOG_FORMAT_VERSION: u8 = 1;
+
+/// The newest version of the lifecycle record.
+pub const LIFECYCLE_VERSION: u8 = 2;
 
 /// Raft's hard state: what a peer must never forget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,8 +67,11 @@ impl RegionLogState {
 pub enum Birth {
     /// With the store's first start.
     Bootstrap,
-    /// By a raft message from another member.
+    /// By a raft message from another member, of which nothing was noted.
     Message,
+    /// By a raft message from another member. Until a snapshot initialises the peer, this is all that it knows of its
+    /// region, and whom it can ask whether it still is a member.
+    Invited(Invitation),
     /// By applying its parent's split.
     Split {
         /// The region that was split.
@@ -74,6 +81,17 @@ pub enum Birth {
         /// The index of the split in the parent's log.
         index: LogIndex,
     },
+}
+
+/// Which message made a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Who sent it.
+    pub by: PeerId,
+    /// Where that peer lives.
+    pub store: StoreId,
+    /// The sender's conf_ver: the peer was a member then.
+    pub conf_ver: u64,
 }
 
 /// What L remembers of a region's peers on this store, for as long as the store lives (D7).
@@ -89,20 +107,23 @@ pub struct Lifecycle {
 
 impl Lifecycle {
     /// The record's bytes: version, peer (0 for none), next peer, birth (1 Bootstrap, 2 Message, 3 Split with parent,
-    /// parent's peer and index), checksum.
+    /// parent's peer and index; since version 2 also 4 Invited with the sender, its store and conf_ver), checksum. A birth
+    /// that version 1 knows is written as version 1.
     pub fn encode(&self) -> Vec<u8> {
-        let record = Writer::record(LOG_FORMAT_VERSION).u64(self.peer.map_or(0, PeerId::get)).u64(self.next_peer.0);
+        let version = if matches!(self.birth, Birth::Invited(_)) { LIFECYCLE_VERSION } else { LOG_FORMAT_VERSION };
+        let record = Writer::record(version).u64(self.peer.map_or(0, PeerId::get)).u64(self.next_peer.0);
         match self.birth {
             Birth::Bootstrap => record.u8(1),
             Birth::Message => record.u8(2),
             Birth::Split { parent, parent_peer, index } => record.u8(3).u64(parent.0).u64(parent_peer.0).u64(index.0),
+            Birth::Invited(Invitation { by, store, conf_ver }) => record.u8(4).u64(by.0).u64(store.0).u64(conf_ver),
         }
         .seal(crc32fast::hash)
     }
 
     /// Reads what [`encode`](Self::encode) wrote.
     pub fn decode(bytes: &[u8]) -> std::result::Result<Self, DecodeError> {
-        let (_, mut reader) = Reader::open("lifecycle", LOG_FORMAT_VERSION, bytes, crc32fast::hash)?;
+        let (version, mut reader) = Reader::open("lifecycle", LIFECYCLE_VERSION, bytes, crc32fast::hash)?;
         let peer = reader.u64()?;
         let peer = (peer != 0).then_some(PeerId(peer));
         let next_peer = reader.u64()?.into();
@@ -114,6 +135,11 @@ impl Lifecycle {
                 parent_peer: reader.u64()?.into(),
                 index: reader.u64()?.into(),
             },
+            4 if version >= 2 => Birth::Invited(Invitation {
+                by: reader.u64()?.into(),
+                store: reader.u64()?.into(),
+                conf_ver: reader.u64()?,
+            }),
             other => return Err(reader.impossible("birth", other.into())),
         };
         reader.finish()?;
@@ -198,6 +224,14 @@ pub enum LogOp {
         /// No peer with a smaller id may be created again.
         next_peer: PeerId,
     },
+    /// Notes that a snapshot is being applied to a region, in place of an older note of that region (D10). The log is reset
+    /// beside it by `Remove`, `PutLifecycle` and an `Append` of no entries.
+    PutMarker(Box<SnapshotMarker>),
+    /// Forgets the note: all that the snapshot brought is durable (D10).
+    DropMarker {
+        /// The region.
+        region: RegionId,
+    },
     /// Writes who this store is (D14).
     PutIdent(StoreIdent),
     /// Remembers another store's instance id (D14).
@@ -280,6 +314,9 @@ pub trait LogEngine: Send + Sync + 'static {
 
     /// Every other store's instance that was remembered.
     fn instances(&self) -> Result<Vec<(StoreId, InstanceId)>>;
+
+    /// The snapshots that were being applied, ordered by region (D8, D10).
+    fn markers(&self) -> Result<Vec<SnapshotMarker>>;
 
     /// What L holds of every region that it has a record of, ordered by region.
     fn regions(&self) -> Result<Vec<RegionLog>>;

@@ -13,6 +13,7 @@ const IDENT_TAG: u8 = 0x01;
 const INSTANCE_TAG: u8 = 0x02;
 const RECORD_TAG: u8 = 0x03;
 const ENTRY_TAG: u8 = 0x04;
+const MARKER_TAG: u8 = 0x05;
 
 /// Which record of a region a key names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,16 @@ pub(crate) const RECORD_KEYS: ([u8; 1], [u8; 1]) = ([RECORD_TAG], [RECORD_TAG + 
 
 /// The keys of all entries, from the first (included) to the last (excluded).
 pub(crate) const ENTRY_KEYS: ([u8; 1], [u8; 1]) = ([ENTRY_TAG], [ENTRY_TAG + 1]);
+
+/// The keys of all snapshot markers, from the first (included) to the last (excluded).
+pub(crate) const MARKER_KEYS: ([u8; 1], [u8; 1]) = ([MARKER_TAG], [MARKER_TAG + 1]);
+
+/// The key of a snapshot marker: `05 | region: u64`.
+pub(crate) fn marker_key(region: RegionId) -> [u8; 9] {
+    let mut key = [MARKER_TAG; 9];
+    key[1..].copy_from_slice(&region.0.to_be_bytes());
+    key
+}
 
 /// The key of another store's instance: `02 | store: u64`.
 pub(crate) fn instance_key(store: StoreId) -> [u8; 9] {

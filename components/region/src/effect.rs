@@ -269,6 +269,9 @@ pub enum Effect {
     DeclineSnapshot(DeclineSnapshot),
     /// The peer must go.
     Destroy(Destroy),
+    /// The peer of this region has heard of no leader for long, and has asked those that it knows. A driver with a placement
+    /// driver asks that one as well, and hands what it says to [`Input::Members`](crate::Input::Members).
+    LeaderMissing(RegionId),
     /// Hash the region on a worker, then hand back [`Input::HashComputed`](crate::Input::HashComputed).
     Hash(Generation, HashTask),
     /// Replicas differ: report it, naming region, range and stores, and stop serving the minority's.

@@ -170,6 +170,13 @@ pub enum Input {
         /// Whether it arrived.
         delivered: bool,
     },
+    /// Someone else knows who the members are: the placement driver.
+    Members {
+        /// The epoch at which they are.
+        epoch: RegionEpoch,
+        /// The members.
+        members: Vec<Peer>,
+    },
     /// Asks for the region's [`RegionStatus`].
     Inspect(Inspector),
     /// One tick of the store's clock passed.

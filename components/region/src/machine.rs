@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engine::{ApplyState, Change, EngineError, HardState, LogEngine};
+use engine::{ApplyState, Change, EngineError, HardState, Invitation, LogEngine};
 use raft::eraftpb::MessageType;
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use slog::{Logger, debug, info, o, warn};
@@ -33,7 +33,7 @@ const SCAN_BYTES: u64 = 1 << 20;
 pub struct Restored {
     /// The region, from the state engine; without members for a peer that was never initialised.
     pub descriptor: RegionDescriptor,
-    /// This store's peer.
+    /// This store's peer; its role is taken from the descriptor.
     pub peer: Peer,
     /// How far the state engine is.
     pub apply_state: ApplyState,
@@ -45,6 +45,8 @@ pub struct Restored {
     pub log_bytes: u64,
     /// This `RawNode`'s number.
     pub generation: Generation,
+    /// Which message made the peer, for one that is not initialised and was not just made.
+    pub invitation: Option<Invitation>,
     /// Whether the peer may have voted in an earlier life of this process: then it neither votes nor campaigns for
     /// one election timeout (D8).
     pub may_have_voted: bool,
@@ -115,8 +117,10 @@ impl Region {
         log: Arc<dyn LogEngine>,
         logger: &Logger,
     ) -> Result<Self, RegionError> {
-        let Restored { descriptor, peer, apply_state, hard_state, last_index, log_bytes, generation, may_have_voted } =
-            restored;
+        let Restored { descriptor, peer, apply_state, hard_state, last_index, log_bytes, generation, .. } = restored;
+        let (invitation, may_have_voted) = (restored.invitation, restored.may_have_voted);
+        // Its role is the descriptor's to say. A peer that is not in it was removed, or never initialised.
+        let peer = descriptor.peer(peer.id).copied().unwrap_or(peer);
         let logger = logger.new(o!("region" => descriptor.id.0, "peer" => peer.id.0));
         let refused = |cause: String| RegionError::Raft { region: descriptor.id.0, cause };
         let ordered = [apply_state.truncated, apply_state.applied, hard_state.commit, last_index];
@@ -156,6 +160,7 @@ impl Region {
         if region.is_removed() {
             region.applies.stop();
         }
+        region.remember_invitation(invitation);
         region.check_store()?;
         region.note_uncommitted(hard_state.commit.next(), last_index)?;
         region.set_election_timeout();
@@ -182,6 +187,7 @@ impl Region {
             Input::Read(read) => self.on_read(read, effects),
             Input::TransferLeader { to, responder } => self.on_transfer_leader(to, responder, effects)?,
             Input::Campaign => self.on_campaign(),
+            Input::Members { epoch, members } => self.on_members(epoch, &members, effects),
             Input::Split(request) => self.on_split(request, effects)?,
             Input::ChangeMembers(request) => self.on_change_members(request, effects)?,
             Input::CheckConsistency => self.on_check_consistency()?,
@@ -341,7 +347,7 @@ impl Region {
 
     fn on_tick(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
         self.restraint.tick();
-        if !self.restraint.is_replaying(&self.node.store().apply_state()) && self.may_campaign() {
+        if !self.is_replaying() && self.may_campaign() {
             self.node.tick();
             self.after_raft(effects)?;
         }
@@ -352,6 +358,11 @@ impl Region {
         self.tick_compaction()?;
         self.tick_idle();
         Ok(())
+    }
+
+    /// Whether the peer still replays what was committed before it started (D8). A removed peer has nothing more to apply.
+    pub(crate) fn is_replaying(&self) -> bool {
+        !self.is_removed() && self.restraint.is_replaying(&self.node.store().apply_state())
     }
 
     /// A lone voter leads in the same step in which it campaigns, and raft asserts that its whole log is durable then.

@@ -4,7 +4,7 @@
 //! members, epoch 0. It may vote, since raft lets whoever has less grant its vote to whoever has more, and its hard state is
 //! kept like any other's (D7); it never campaigns, has nothing to apply, and serves nobody. A snapshot initialises it.
 
-use engine::{ApplyState, HardState};
+use engine::{ApplyState, HardState, Invitation};
 use types::{Generation, Peer, RegionDescriptor, RegionId};
 
 use crate::machine::{Region, Restored};
@@ -20,16 +20,19 @@ impl Restored {
             last_index: ApplyState::BORN.applied,
             log_bytes: 0,
             generation,
+            invitation: None,
             may_have_voted: false,
         }
     }
 
     /// A peer that has nothing yet but what it may have promised: a hard state of its own, all zero for one that was just
-    /// made. `may_have_voted` is for one that starts again (D8).
+    /// made. `may_have_voted` is for one that starts again (D8); the invitation is in its lifecycle record
+    /// ([`Birth::Invited`](engine::Birth::Invited)).
     pub fn uninitialised(
         region: RegionId,
         peer: Peer,
         hard_state: HardState,
+        invitation: Option<Invitation>,
         generation: Generation,
         may_have_voted: bool,
     ) -> Self {
@@ -43,12 +46,20 @@ impl Restored {
             last_index: apply_state.applied,
             log_bytes: 0,
             generation,
+            invitation,
             may_have_voted,
         }
     }
 }
 
 impl Region {
+    /// Whom a peer that is not initialised may ask, and when it was a member.
+    pub(crate) fn remember_invitation(&mut self, invitation: Option<Invitation>) {
+        let Some(Invitation { by, store, conf_ver }) = invitation.filter(|_| !self.is_initialised()) else { return };
+        self.member_at = conf_ver;
+        self.contacts.add(Peer::voter(by, store));
+    }
+
     /// Whether the peer knows its region's range and members.
     pub fn is_initialised(&self) -> bool {
         !self.descriptor.peers.is_empty()

@@ -7,10 +7,11 @@
 //!
 //! That message may get lost, and the leader that would send it may be gone. So a peer that hears of no leader for long asks
 //! the members that it knows, and the members that those know. A leader that is asked by a peer it does not have answers
-//! `Gc`, as it does to any word of such a peer. Whoever is asked for a larger peer id on its own store asks at once.
+//! `Gc`, as it does to any word of such a peer. Whoever is asked for a larger peer id on its own store asks at once. All that a
+//! peer knows may be gone; then a placement driver helps, if there is one.
 
 use slog::info;
-use types::{LogIndex, Peer, PeerId};
+use types::{LogIndex, Peer, PeerId, RegionEpoch};
 
 use crate::effect::{Destroy, Effect, Role};
 use crate::machine::{Region, RegionError};
@@ -98,7 +99,6 @@ impl Region {
         if message.region != self.descriptor.id || message.to.id != self.peer.id {
             return Ok(());
         }
-        let newer = message.epoch.conf_ver > self.descriptor.epoch.conf_ver;
         match note {
             Note::Gc => {
                 if self.must_obey_gc(message.epoch.conf_ver) {
@@ -114,8 +114,7 @@ impl Region {
                     self.tell_members(from, effects);
                 }
             }
-            Note::Members(members) if newer => self.on_members(&members, effects),
-            Note::Members(_) => {}
+            Note::Members(members) => self.on_members(message.epoch, &members, effects),
         }
         Ok(())
     }
@@ -139,8 +138,9 @@ impl Region {
     }
 
     /// Asks the members that this peer did not know, if it still misses a leader.
-    fn on_members(&mut self, members: &[Peer], effects: &mut Vec<Effect>) {
-        if self.leaderless_ticks < self.config.stale_ticks {
+    pub(crate) fn on_members(&mut self, epoch: RegionEpoch, members: &[Peer], effects: &mut Vec<Effect>) {
+        let newer = epoch.conf_ver > self.descriptor.epoch.conf_ver;
+        if !newer || self.leaderless_ticks < self.config.stale_ticks {
             return;
         }
         for member in members {
@@ -182,12 +182,13 @@ impl Region {
         for peer in known.filter(|peer| peer.id != self.peer.id) {
             self.send_note(*peer, Note::WhoAreMembers, effects);
         }
+        effects.push(Effect::LeaderMissing(self.descriptor.id));
     }
 
     /// Ends a peer that was told to go, once it has applied what was committed when it started: before that it may have
     /// children to make that only its log knows of (D9).
     pub(crate) fn destroy_if_doomed(&mut self, effects: &mut Vec<Effect>) {
-        if !self.doomed || self.ended || self.restraint.is_replaying(&self.node.store().apply_state()) {
+        if !self.doomed || self.ended || self.is_replaying() {
             return;
         }
         self.end(effects);

@@ -147,7 +147,7 @@ impl Region {
         let metadata = message.get_snapshot().get_metadata();
         let sane = metadata.index > 0 && metadata.index < MAX_NUMBER && metadata.term > 0;
         require(sane && metadata.term <= message.term, DropReason::BadSnapshot)?;
-        require(!self.restraint.is_replaying(&self.node.store().apply_state()), DropReason::Restrained)?;
+        require(!self.is_replaying(), DropReason::Restrained)?;
         let fits = !self.is_removed() && self.descriptor_of(message.get_snapshot()).is_some();
         require(fits, DropReason::BadSnapshot)
     }
@@ -185,7 +185,7 @@ impl Region {
     }
 
     fn check_timeout_now(&self, message: &Message) -> Verdict {
-        let replaying = self.restraint.is_replaying(&self.node.store().apply_state());
+        let replaying = self.is_replaying();
         require(!replaying && !self.restraint.is_silent() && self.may_campaign(), DropReason::Restrained)?;
         // The leader sends it to a member that has all of its log, so that member knows the leader and its term.
         let from_leader = self.standing.leader == Some(PeerId(message.from));

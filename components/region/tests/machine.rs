@@ -267,6 +267,7 @@ fn contradicting_indexes_are_refused_at_the_start() {
         last_index: LogIndex(last),
         log_bytes: 0,
         generation: Generation(1),
+        invitation: None,
         may_have_voted: false,
     };
     let start = |restored| {

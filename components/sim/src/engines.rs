@@ -7,7 +7,8 @@ use bytes::Bytes;
 use engine::memory::{MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
     Durability, Entry, Family, FileReader, IngestFile, IterRange, LogBatch, LogEngine, LogStatistics, RegionLog,
-    Result, SstWriter, StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent, WriterId,
+    Result, SnapshotMarker, SstWriter, StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent,
+    WriterId,
 };
 use store::Engines;
 use types::{InstanceId, KeyRange, LogIndex, PeerId, RegionId, Round, StoreId, Term};
@@ -64,6 +65,10 @@ impl LogEngine for WatchedLog {
 
     fn instances(&self) -> Result<Vec<(StoreId, InstanceId)>> {
         self.inner.instances()
+    }
+
+    fn markers(&self) -> Result<Vec<SnapshotMarker>> {
+        self.inner.markers()
     }
 
     fn regions(&self) -> Result<Vec<RegionLog>> {

@@ -169,6 +169,8 @@ impl RaftHandler {
                 | Effect::SendSnapshot(_)
                 | Effect::CancelSnapshot(_)
                 | Effect::DeclineSnapshot(_) => {}
+                // Nobody is asked yet but the members that the peer knows.
+                Effect::LeaderMissing(_) => {}
                 Effect::Split(_)
                 | Effect::MembersChanged(_)
                 | Effect::Hash(..)

@@ -89,6 +89,7 @@ impl Rebuild {
             | Input::Tick
             | Input::Applied { .. }
             | Input::Campaign
+            | Input::Members { .. }
             | Input::CheckConsistency
             | Input::HashComputed { .. }
             | Input::SnapshotBuilt { .. }

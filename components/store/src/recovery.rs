@@ -116,6 +116,7 @@ fn restore(
     let log_bytes = engines.log.approximate_bytes(region, apply_state.truncated.next(), last_index.next())?;
     let fresh = apply_state == initial_apply_state() && log.bounds.is_none() && hard_state.vote.0 == 0;
     Ok(Restored {
+        invitation: None,
         descriptor,
         peer,
         apply_state,

@@ -4,7 +4,7 @@ use types::{ClusterId, InstanceId, LogIndex, PeerId, RegionId, StoreId};
 
 use super::LogCheck;
 use super::sample::{
-    all_entries, append, bounds, entries, entry, entry_with, hard_state, lifecycle, noise, read, term, write,
+    all_entries, append, bounds, entries, entry, entry_with, hard_state, lifecycle, marker, noise, read, term, write,
 };
 use crate::{
     Birth, Durability, EngineError, HardState, Lifecycle, LogBatch, LogEngine, LogOp, RegionLog, RegionLogState,
@@ -27,6 +27,7 @@ pub const CHECKS: &[LogCheck] = &[
     LogCheck { name: "the commit floor only rises", run: commit_floor },
     LogCheck { name: "removal leaves the lifecycle record alone", run: remove },
     LogCheck { name: "removal never lowers the next peer id", run: remove_keeps_next_peer },
+    LogCheck { name: "snapshot markers", run: markers },
     LogCheck { name: "ident and instances", run: ident },
     LogCheck { name: "another peer's reads and writes are refused", run: peer_mismatch },
     LogCheck { name: "a batch that is refused changes nothing", run: refused_batch },
@@ -196,6 +197,23 @@ fn lifecycles(log: &dyn LogEngine) {
     let later = Lifecycle { peer: None, next_peer: PeerId(99), birth: Birth::Message };
     write(log, vec![put_lifecycle(2, later)]);
     assert_eq!(region(log, 2).unwrap().lifecycle, Some(later));
+}
+
+fn markers(log: &dyn LogEngine) {
+    let put = |region: u64, number: u64| LogOp::PutMarker(Box::new(marker(region, number)));
+    let drop = |region: u64| LogOp::DropMarker { region: RegionId(region) };
+    assert_eq!(log.markers().unwrap(), []);
+    // With the log's reset, in one batch: what was there is gone, and the log may begin anywhere.
+    write(log, vec![put_lifecycle(2, lifecycle(20, Birth::Message)), append(2, 20, entries(6, 9, 5))]);
+    let reset = vec![remove_op(2, 20), put_lifecycle(2, lifecycle(20, Birth::Message)), append(2, 20, vec![])];
+    write(log, [vec![put(2, 7)], reset].concat());
+    assert_eq!((log.markers().unwrap(), bounds(log, 2)), (vec![marker(2, 7)], None));
+    write(log, vec![append(2, 20, entries(41, 42, 6))]);
+    write(log, vec![put(300, 1), put(1, 1), put(2, 8)]);
+    assert_eq!(log.markers().unwrap(), [marker(1, 1), marker(2, 8), marker(300, 1)], "in order, the newest of each");
+    write(log, vec![drop(1), drop(300), drop(9), put(300, 2)]);
+    assert_eq!(log.markers().unwrap(), [marker(2, 8), marker(300, 2)]);
+    assert_eq!(all_entries(log, 2, 20), entries(41, 42, 6));
 }
 
 fn commit_floor(log: &dyn LogEngine) {

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use bytes::Bytes;
 use types::seed::Rng;
-use types::{ColumnFamily, KeyRange, LogIndex, PeerId, RegionId};
+use types::{ColumnFamily, KeyRange, LogIndex, PeerId, RegionDescriptor, RegionId};
 
 use crate::{
     Birth, Durability, Entry, Family, HardState, IngestFile, IterRange, Lifecycle, LogBatch, LogEngine, LogOp,
-    StateBatch, StateEngine, StateRead,
+    SnapshotMarker, StateBatch, StateEngine, StateRead,
 };
 
 /// The column family of most checks.
@@ -54,6 +54,21 @@ pub fn append(region: u64, peer: u64, entries: Vec<Entry>) -> LogOp {
 /// A lifecycle record.
 pub fn lifecycle(peer: u64, birth: Birth) -> Lifecycle {
     Lifecycle { peer: Some(peer.into()), next_peer: (peer + 1).into(), birth }
+}
+
+/// A note of a snapshot that is being applied.
+pub fn marker(region: u64, number: u64) -> SnapshotMarker {
+    let descriptor =
+        RegionDescriptor { id: region.into(), range: KeyRange::new("b", "c"), ..RegionDescriptor::default() };
+    SnapshotMarker {
+        peer: (region * 10).into(),
+        clear: vec![descriptor.range.clone()],
+        descriptor,
+        index: LogIndex(40),
+        term: 6.into(),
+        number,
+        absorbed: vec![(RegionId(9), PeerId(99))],
+    }
 }
 
 /// Writes operations as one batch and waits for the disk.

@@ -10,7 +10,9 @@ use super::disk::{CrashPoint, Process, locked};
 use super::fault::FaultPoint;
 use super::log_content::{LogContent, Undo, op_bytes};
 use super::space::Space;
-use crate::{Durability, EngineError, Entry, LogBatch, LogEngine, LogStatistics, RegionLog, Result, StoreIdent};
+use crate::{
+    Durability, EngineError, Entry, LogBatch, LogEngine, LogStatistics, RegionLog, Result, SnapshotMarker, StoreIdent,
+};
 
 /// The log engine's part of a disk.
 #[derive(Default)]
@@ -199,6 +201,10 @@ impl LogEngine for MemLogEngine {
 
     fn instances(&self) -> Result<Vec<(StoreId, InstanceId)>> {
         Ok(self.read()?.content.instances())
+    }
+
+    fn markers(&self) -> Result<Vec<SnapshotMarker>> {
+        Ok(self.read()?.content.markers())
     }
 
     fn regions(&self) -> Result<Vec<RegionLog>> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
-use crate::{Birth, EngineError, Entry, Lifecycle, LogOp, RegionLog, RegionLogState, Result, StoreIdent};
+use crate::{
+    Birth, EngineError, Entry, Lifecycle, LogOp, RegionLog, RegionLogState, Result, SnapshotMarker, StoreIdent,
+};
 
 /// What an entry costs on disk beside its data and context: region, index, term, type, checksum.
 const ENTRY_OVERHEAD_BYTES: u64 = 32;
@@ -101,7 +103,9 @@ impl RegionRecord {
                 let lifecycle = Lifecycle { peer: None, next_peer: known.max(next_peer), birth };
                 *self = Self { lifecycle: Some(lifecycle), ..Self::default() };
             }
-            LogOp::PutIdent(_) | LogOp::PutInstance { .. } => unreachable!("these are of no region"),
+            LogOp::PutIdent(_) | LogOp::PutInstance { .. } | LogOp::PutMarker(_) | LogOp::DropMarker { .. } => {
+                unreachable!("these are not in a region's record")
+            }
         }
     }
 }
@@ -111,6 +115,7 @@ impl RegionRecord {
 pub(super) struct Undo {
     ident: Option<Option<StoreIdent>>,
     instances: BTreeMap<StoreId, Option<InstanceId>>,
+    markers: BTreeMap<RegionId, Option<SnapshotMarker>>,
     regions: BTreeMap<RegionId, Option<Arc<RegionRecord>>>,
     /// Bytes that the batch added to the end of the log.
     pub(super) written_bytes: u64,
@@ -128,6 +133,7 @@ impl Undo {
 pub(super) struct LogContent {
     ident: Option<StoreIdent>,
     instances: BTreeMap<StoreId, InstanceId>,
+    markers: BTreeMap<RegionId, SnapshotMarker>,
     // Shared only with what an undo keeps, so a change copies a record only while a buffered write is outstanding.
     regions: BTreeMap<RegionId, Arc<RegionRecord>>,
     bytes: u64,
@@ -152,6 +158,10 @@ impl LogContent {
 
     pub(super) fn instances(&self) -> Vec<(StoreId, InstanceId)> {
         self.instances.iter().map(|(store, instance)| (*store, *instance)).collect()
+    }
+
+    pub(super) fn markers(&self) -> Vec<SnapshotMarker> {
+        self.markers.values().cloned().collect()
     }
 
     pub(super) fn regions(&self) -> Vec<RegionLog> {
@@ -260,9 +270,25 @@ impl LogContent {
                         undo.instances.entry(store).or_insert(before);
                     }
                 }
+                LogOp::PutMarker(marker) => self.set_marker(marker.region(), Some(*marker), undo.as_deref_mut()),
+                LogOp::DropMarker { region } => self.set_marker(region, None, undo.as_deref_mut()),
                 op => self.apply_to_region(op, undo.as_deref_mut()),
             }
         }
+    }
+
+    fn set_marker(&mut self, region: RegionId, marker: Option<SnapshotMarker>, undo: Option<&mut Undo>) {
+        let before = self.put_marker(region, marker);
+        if let Some(undo) = undo {
+            undo.markers.entry(region).or_insert(before);
+        }
+    }
+
+    fn put_marker(&mut self, region: RegionId, marker: Option<SnapshotMarker>) -> Option<SnapshotMarker> {
+        self.bytes += RECORD_BYTES * u64::from(marker.is_some());
+        let before = set(&mut self.markers, region, marker);
+        self.bytes -= RECORD_BYTES * u64::from(before.is_some());
+        before
     }
 
     fn apply_to_region(&mut self, op: LogOp, undo: Option<&mut Undo>) {
@@ -286,6 +312,9 @@ impl LogContent {
         }
         for (store, before) in undo.instances {
             set(&mut self.instances, store, before);
+        }
+        for (region, before) in undo.markers {
+            self.put_marker(region, before);
         }
         for (region, before) in undo.regions {
             self.bytes += before.as_ref().map_or(0, |record| record.bytes());
@@ -315,7 +344,7 @@ fn region_of(op: &LogOp) -> Option<RegionId> {
         | LogOp::PutLifecycle { region, .. }
         | LogOp::RaiseCommitFloor { region, .. }
         | LogOp::Remove { region, .. } => Some(*region),
-        LogOp::PutIdent(_) | LogOp::PutInstance { .. } => None,
+        LogOp::PutIdent(_) | LogOp::PutInstance { .. } | LogOp::PutMarker(_) | LogOp::DropMarker { .. } => None,
     }
 }
 

@@ -14,7 +14,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use engine::{
-    Durability, EngineError, Entry, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog, Result, StoreIdent,
+    Durability, EngineError, Entry, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog, Result, SnapshotMarker,
+    StoreIdent,
 };
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rocksdb::statistics::{Histogram, Ticker};
@@ -22,14 +23,14 @@ use rocksdb::{ColumnFamilyDescriptor, DB, DEFAULT_COLUMN_FAMILY_NAME, Options, W
 use slog::Logger;
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
-use self::recover::{decoded, item, iterate, read_number};
+use self::recover::{corruption, decoded, item, iterate, read_number};
 use self::stage::Staged;
 use self::table::RegionTable;
 use crate::config::LogEngineConfig;
 use crate::error::Engine;
 use crate::format;
 use crate::gauges::EngineGauges;
-use crate::keys::{IDENT_KEY, INSTANCE_KEYS, entry_key, parse_entry_key, parse_instance_key};
+use crate::keys::{IDENT_KEY, INSTANCE_KEYS, MARKER_KEYS, entry_key, marker_key, parse_entry_key, parse_instance_key};
 
 /// The version of the records that this module lays out itself.
 const LOG_RECORD_VERSION: u8 = 1;
@@ -127,6 +128,24 @@ impl LogEngine for RocksLogEngine {
             iter.next();
         }
         Ok(instances)
+    }
+
+    fn markers(&self) -> Result<Vec<SnapshotMarker>> {
+        let mut markers = Vec::new();
+        let mut iter = iterate(&self.db, &MARKER_KEYS.0, &MARKER_KEYS.1);
+        iter.seek_to_first();
+        while let Some((key, value)) = item(&iter)? {
+            let marker = decoded(SnapshotMarker::decode(value))?;
+            if key != marker_key(marker.region()) {
+                return Err(corruption(format!(
+                    "the snapshot marker of region {} is under another key",
+                    marker.region()
+                )));
+            }
+            markers.push(marker);
+            iter.next();
+        }
+        Ok(markers)
     }
 
     fn regions(&self) -> Result<Vec<RegionLog>> {

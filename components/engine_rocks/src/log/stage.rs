@@ -8,7 +8,7 @@ use super::LOG_RECORD_VERSION;
 use super::entry;
 use super::record_batch::RecordBatch;
 use super::table::{RegionRecord, RegionTable, Span};
-use crate::keys::{IDENT_KEY, RecordKind, behind_entry, entry_key, instance_key, record_key};
+use crate::keys::{IDENT_KEY, RecordKind, behind_entry, entry_key, instance_key, marker_key, record_key};
 
 /// Key, tag and lengths of an entry, and a hard state for each few of them; only a wrong guess of the batch's size.
 const OVERHEAD_BYTES: usize = 64;
@@ -58,7 +58,7 @@ fn size_of(batch: &LogBatch) -> usize {
         .sum()
 }
 
-/// The region that an operation is about; `None` for the store's own records.
+/// The region whose record an operation changes; `None` for records that stand by themselves.
 fn region_of(op: &LogOp) -> Option<RegionId> {
     match op {
         LogOp::Append { region, .. }
@@ -66,7 +66,7 @@ fn region_of(op: &LogOp) -> Option<RegionId> {
         | LogOp::PutLifecycle { region, .. }
         | LogOp::RaiseCommitFloor { region, .. }
         | LogOp::Remove { region, .. } => Some(*region),
-        LogOp::PutIdent(_) | LogOp::PutInstance { .. } => None,
+        LogOp::PutIdent(_) | LogOp::PutInstance { .. } | LogOp::PutMarker(_) | LogOp::DropMarker { .. } => None,
     }
 }
 
@@ -77,7 +77,9 @@ fn stage_store_record(batch: &mut RecordBatch, op: &LogOp) {
             let record = Writer::record(LOG_RECORD_VERSION).u64(instance.0).seal(crc32fast::hash);
             batch.put(&instance_key(*store), &record);
         }
-        _ => unreachable!("every other operation is about a region"),
+        LogOp::PutMarker(marker) => batch.put(&marker_key(marker.region()), &marker.encode()),
+        LogOp::DropMarker { region } => batch.delete(&marker_key(*region)),
+        _ => unreachable!("every other operation is in a region's record"),
     }
 }
 
@@ -103,7 +105,9 @@ impl RegionStage<'_> {
             LogOp::PutLifecycle { lifecycle, .. } => self.put_lifecycle(*lifecycle),
             LogOp::RaiseCommitFloor { floor, .. } => self.raise_commit_floor(*floor),
             LogOp::Remove { next_peer, .. } => self.remove(*next_peer),
-            LogOp::PutIdent(_) | LogOp::PutInstance { .. } => unreachable!("no operation of a region"),
+            LogOp::PutIdent(_) | LogOp::PutInstance { .. } | LogOp::PutMarker(_) | LogOp::DropMarker { .. } => {
+                unreachable!("no operation on a region's record")
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use apply::RoundOutcome;
-use engine::{Child, Durability, Entry, LogBatch, LogOp, RegionSnapshot};
+use engine::{Child, Durability, Entry, Invitation, LogBatch, LogOp, RegionSnapshot};
 use region::{ApplySnapshot, Effect, Input, MessageType, Persist, Region, RegionConfig, RegionMessage, Role, Split};
 use slog::{Discard, Logger, o};
 use types::{
@@ -13,7 +13,7 @@ use types::{
 };
 
 use super::describe;
-use super::member::{Member, NextPeers, SnapshotData};
+use super::member::{Member, NextPeers, SnapshotData, pairs};
 
 pub const REGION: RegionId = RegionId(1);
 
@@ -21,7 +21,7 @@ pub const REGION: RegionId = RegionId(1);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Written,
-    Read { applied: u64, keys: Vec<String> },
+    Read { applied: u64, range: KeyRange, keys: Vec<String> },
     Split(Vec<u64>),
     Done,
     Error(RequestError),
@@ -50,6 +50,10 @@ pub struct Cluster {
     pub snapshots: BTreeMap<(RegionId, u64), SnapshotData>,
     /// Members that found out that they differ from their leader.
     pub inconsistent: Vec<u64>,
+    /// How many snapshots were installed, and how many members destroyed.
+    pub installed: usize,
+    pub has_placement_driver: bool,
+    pub destroyed: usize,
     answers_traced: usize,
 }
 
@@ -77,6 +81,9 @@ impl Cluster {
             next_peers: Arc::default(),
             snapshots: BTreeMap::new(),
             inconsistent: Vec::new(),
+            installed: 0,
+            has_placement_driver: false,
+            destroyed: 0,
             answers_traced: 0,
         };
         cluster.bear(&descriptor);
@@ -137,6 +144,8 @@ impl Cluster {
                 self.apply(id);
             } else if !member.holds_build && !member.building.is_empty() {
                 self.build(id);
+            } else if !member.inbox.is_empty() {
+                self.run_round(id, Vec::new());
             } else {
                 return;
             }
@@ -146,8 +155,10 @@ impl Cluster {
     /// One round, and nothing of the disk and the state machine.
     pub fn run_round(&mut self, id: u64, inputs: Vec<Input>) {
         let mut effects = Vec::new();
-        let Some(region) = self.members.get_mut(&id).and_then(|member| member.region.as_mut()) else { return };
-        for input in inputs {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        let waiting = std::mem::take(&mut member.inbox);
+        let Some(region) = member.region.as_mut() else { return };
+        for input in waiting.into_iter().chain(inputs) {
             region.step(input, &mut effects).unwrap();
         }
         region.finish_round(&mut effects).unwrap();
@@ -214,7 +225,8 @@ impl Cluster {
                     format!("  {id} -> {}: {}{note}", message.to.id, describe::message(&message))
                 });
                 if lost {
-                    self.report_snapshot(&message, false);
+                    let (generation, to) = (snapshot.generation, message.to.id);
+                    self.member(id).inbox.push(Input::SnapshotSent { generation, to, delivered: false });
                 } else {
                     self.network.push_back(message);
                 }
@@ -228,20 +240,39 @@ impl Cluster {
                 self.say(|| format!("  {id} does not want the snapshot at {}", declined.index));
             }
             Effect::ApplySnapshot(snapshot) => self.apply_snapshot(id, &snapshot),
+            Effect::LeaderMissing(region) => self.ask_placement_driver(id, region),
             Effect::Destroy(destroy) => {
                 self.say(|| format!("  {id} is destroyed"));
                 let member = self.members.remove(&id).unwrap();
+                self.destroyed += 1;
                 self.next_peers.raise(member.id, member.peer.store_id, destroy.next_peer);
             }
             Effect::Hash(generation, task) => {
                 let (index, hash) = (task.index, apply::hash_region(&task).unwrap());
                 self.say(|| format!("  {id} hashes what it has at {index}"));
-                self.run_round(id, vec![Input::HashComputed { generation, index, hash }]);
+                self.member(id).inbox.push(Input::HashComputed { generation, index, hash });
             }
             Effect::Inconsistent(found) => {
                 self.say(|| format!("  {id} differs from its leader at {}", found.index));
                 self.inconsistent.push(id);
             }
+        }
+    }
+
+    /// The placement driver knows what some leader told it last. It is asked where a test wants it to be.
+    fn ask_placement_driver(&mut self, id: u64, region: RegionId) {
+        if !self.has_placement_driver {
+            return;
+        }
+        let leads = |member: &&Member| {
+            let leader = member.region.as_ref().is_some_and(|region| region.status().role == Role::Leader);
+            member.id == region && leader
+        };
+        let newest = self.members.values().filter(leads).map(|member| &member.applier.descriptor);
+        let newest = newest.max_by_key(|region| region.epoch.conf_ver).cloned();
+        if let Some(region) = newest {
+            let members = Input::Members { epoch: region.epoch, members: region.peers.clone() };
+            self.member(id).inbox.push(members);
         }
     }
 
@@ -257,13 +288,14 @@ impl Cluster {
                 let (region, range) = (descriptor.id, describe::range(&descriptor.range));
                 format!("  {} begins in region {region}, {range}", peer.id)
             });
+            let pairs = pairs(&*self.member(id).state, &descriptor);
             let made_by_message = self.members.contains_key(&peer.id.0);
             if made_by_message {
                 while self.write(peer.id.0).is_some() {}
-                self.member(peer.id.0).take_over(descriptor);
             } else {
-                self.members.insert(peer.id.0, Member::new(peer, descriptor, &self.next_peers));
+                self.members.insert(peer.id.0, Member::newcomer(peer, descriptor.id, &self.next_peers));
             }
+            self.member(peer.id.0).take_over(descriptor, pairs);
             self.start(peer.id.0, made_by_message);
             if split.campaign {
                 self.round(peer.id.0, vec![Input::Campaign]);
@@ -305,6 +337,7 @@ impl Cluster {
         member.applying.clear();
         if let Some(data) = data.filter(|_| !overlap) {
             member.install(&data, apply.apply_state, apply.hard_state);
+            self.installed += 1;
             let index = apply.apply_state.applied;
             self.say(|| format!("  {id} has the snapshot at {index}: {}", describe::range(range)));
         }
@@ -388,7 +421,10 @@ impl Cluster {
             return None;
         }
         self.say(|| format!("  {} is made by a message", to.id));
-        self.members.insert(to.id.0, Member::newcomer(to, region, &self.next_peers));
+        let (by, store, conf_ver) = (message.from.id, message.from.store_id, message.epoch.conf_ver);
+        let mut newcomer = Member::newcomer(to, region, &self.next_peers);
+        newcomer.invitation = Some(Invitation { by, store, conf_ver });
+        self.members.insert(to.id.0, newcomer);
         self.start(to.id.0, false);
         Some(to.id.0)
     }
@@ -442,7 +478,7 @@ impl Cluster {
         for (name, answer) in answers {
             self.say(|| match answer {
                 Answer::Written => format!("  client {}: done", describe::shorten(&name)),
-                Answer::Read { applied, keys } => format!("  client {name}: sees {} at {applied}", keys.join(" ")),
+                Answer::Read { applied, keys, .. } => format!("  client {name}: sees {} at {applied}", keys.join(" ")),
                 Answer::Split(regions) => format!("  client {name}: regions {regions:?}"),
                 Answer::Done => format!("  client {name}: done"),
                 Answer::Error(error) => {

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use engine::memory::MemDisk;
 use engine::meta::{self, RegionState};
 use engine::{
-    ApplyState, Durability, Family, HardState, IterRange, LogBatch, LogEngine, LogOp, StateBatch, StateEngine,
-    StateRead, WriterId,
+    ApplyState, Durability, Family, HardState, Invitation, IterRange, LogBatch, LogEngine, LogOp, StateBatch,
+    StateEngine, StateRead, WriterId,
 };
-use region::{Apply, BuildSnapshot, BuiltSnapshot, Persist, Region, Restored};
+use region::{Apply, BuildSnapshot, BuiltSnapshot, Input, Persist, Region, Restored};
 use types::{ColumnFamily, Generation, Peer, PeerId, RegionDescriptor, RegionId, Round, StoreId};
 
 pub const FIRST: ApplyState = ApplyState::BORN;
@@ -69,9 +69,13 @@ pub struct Member {
     /// Snapshots that are ordered and not built.
     pub building: VecDeque<BuildSnapshot>,
     pub holds_build: bool,
+    /// Which message made the member.
+    pub invitation: Option<Invitation>,
+    /// What comes with the next round.
+    pub inbox: Vec<Input>,
     pub arbiter: Arc<NextPeers>,
     pub state: Arc<dyn StateEngine>,
-    /// What the state machine falls back to, with the data that the last snapshot brought.
+    /// What the state machine falls back to, with the data that a split or the last snapshot brought.
     pub cut: RegionState,
     installed: Vec<(Bytes, Bytes)>,
     pub applier: RegionApplier,
@@ -107,6 +111,8 @@ impl Member {
             holds_apply: false,
             building: VecDeque::new(),
             holds_build: false,
+            invitation: None,
+            inbox: Vec::new(),
             arbiter: Arc::clone(arbiter),
             state: state_with(&cut, &[]),
             applier: RegionApplier::new(Arc::new(cut.descriptor.clone()), peer.id, cut.apply_state),
@@ -126,12 +132,14 @@ impl Member {
         !self.applier.descriptor.peers.is_empty()
     }
 
-    /// A split makes the region here; a peer that a message had made keeps what it promised (D11).
-    pub fn take_over(&mut self, descriptor: RegionDescriptor) {
+    /// A split makes the region here, of what the parent's state machine holds; a peer that a message had made keeps what it
+    /// promised (D11).
+    pub fn take_over(&mut self, descriptor: RegionDescriptor, pairs: Vec<(Bytes, Bytes)>) {
         let promised = self.hard_state();
         let hard_state = if promised.term > HardState::BORN.term { promised } else { HardState::BORN };
         self.write_hard_state(HardState { commit: HardState::BORN.commit, ..hard_state });
         self.cut = RegionState { descriptor, apply_state: FIRST };
+        self.installed = pairs;
         self.lose_state();
     }
 
@@ -141,9 +149,8 @@ impl Member {
         self.log.write(LogBatch { ops: vec![forget] }, Durability::Synced).unwrap();
         self.write_hard_state(hard_state);
         self.cut = RegionState { descriptor: snapshot.built.descriptor.clone(), apply_state };
-        self.lose_state();
-        self.state = state_with(&self.cut, &snapshot.pairs);
         self.installed = snapshot.pairs.clone();
+        self.lose_state();
     }
 
     /// A snapshot of what the state machine holds now.
@@ -177,7 +184,8 @@ impl Member {
         let mut hard_state = self.hard_state();
         let generation = Generation(self.generation);
         if !self.is_initialised() {
-            return Restored::uninitialised(self.id, self.peer, hard_state, generation, may_have_voted);
+            let invitation = self.invitation;
+            return Restored::uninitialised(self.id, self.peer, hard_state, invitation, generation, may_have_voted);
         }
         hard_state.commit = hard_state.commit.max(apply_state.applied);
         let bounds = self.log.region(self.id).unwrap().and_then(|stored| stored.bounds);
@@ -191,6 +199,7 @@ impl Member {
             last_index,
             log_bytes,
             generation,
+            invitation: None,
             may_have_voted,
         }
     }
@@ -210,7 +219,8 @@ pub fn keys(data: &dyn StateRead, region: &RegionDescriptor) -> Vec<String> {
     pairs(data, region).into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect()
 }
 
-fn pairs(data: &dyn StateRead, region: &RegionDescriptor) -> Vec<(Bytes, Bytes)> {
+/// The keys of a region and their values.
+pub fn pairs(data: &dyn StateRead, region: &RegionDescriptor) -> Vec<(Bytes, Bytes)> {
     let range = IterRange::new(region.range.clone());
     let mut iter = data.iter(Family::User(ColumnFamily::Default), range).unwrap();
     let mut pairs = Vec::new();

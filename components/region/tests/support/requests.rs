@@ -63,6 +63,7 @@ impl Cluster {
     pub fn read(&self, header: RequestHeader, name: &str) -> Input {
         let responder = self.note(name, |snapshot: RegionSnapshot| Answer::Read {
             applied: snapshot.applied.0,
+            range: snapshot.descriptor.range.clone(),
             keys: keys(&*snapshot.data, &snapshot.descriptor),
         });
         Input::Read(Read { header, responder })

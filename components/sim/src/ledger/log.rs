@@ -197,6 +197,8 @@ impl LogContent {
                 LogOp::PutInstance { store, instance } => {
                     self.instances.insert(*store, *instance);
                 }
+                // What a marker stands for is followed by the log and the state that it is beside.
+                LogOp::PutMarker(_) | LogOp::DropMarker { .. } => {}
             }
         }
         Ok(())
