@@ -58,7 +58,7 @@ const STORES: usize = 3;
 /// How long a round is disturbed.
 const LENGTH: Duration = Duration::from_secs(25);
 /// Only a round that hangs takes longer.
-const ROUND_BOUND: Duration = Duration::from_secs(240);
+const ROUND_BOUND: Duration = Duration::from_secs(480);
 /// Requests that are answered after the disturbance, before it is looked at what was seen.
 const REQUESTS_AFTER: u64 = 500;
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use cluster::{Cluster, ClusterShape};
 
 /// Longest that one test may take; one that hangs fails with its processes' logs.
-const TEST_BOUND: Duration = Duration::from_secs(150);
+const TEST_BOUND: Duration = Duration::from_secs(300);
 
 /// Runs a test alone, within [`TEST_BOUND`], on a runtime of its own.
 pub fn run(test: impl Future<Output = ()>) {

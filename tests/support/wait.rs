@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Long enough for any machine: only a broken build waits for it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Pause between two looks at a condition that nobody announces.
 const PAUSE: Duration = Duration::from_millis(20);
