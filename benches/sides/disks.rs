@@ -1,9 +1,10 @@
-//! The two engines of a replica, opened in a directory of their own.
+//! The engines of a replica, opened in a directory of their own.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use engine_rocks::{LogEngineConfig, RocksLogEngine, RocksStateEngine, StateEngineConfig};
+use snapshot::Directory;
 use store::Engines;
 
 use crate::harness::sample::EngineUse;
@@ -17,7 +18,12 @@ pub fn open(directory: &Path) -> Result<Engines, String> {
     let log = RocksLogEngine::open(&directory.join("log"), &LogEngineConfig::default(), logger());
     let state = RocksStateEngine::open(&directory.join("state"), &StateEngineConfig::default(), logger());
     let in_words = |error: engine::EngineError| error.to_string();
-    Ok(Engines { log: Arc::new(log.map_err(in_words)?), state: Arc::new(state.map_err(in_words)?) })
+    let files = Directory::open(&directory.join("snapshots")).map_err(|error| error.to_string())?;
+    Ok(Engines {
+        log: Arc::new(log.map_err(in_words)?),
+        state: Arc::new(state.map_err(in_words)?),
+        files: Arc::new(files),
+    })
 }
 
 /// What engines have done since they were opened, summed.

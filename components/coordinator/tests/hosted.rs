@@ -52,7 +52,7 @@ impl Bench {
     }
 
     fn engines(&self) -> Engines {
-        Engines { log: Arc::new(self.disk.open_log().unwrap()), state: Arc::new(self.disk.open_state().unwrap()) }
+        Engines::in_memory(&self.disk).unwrap()
     }
 
     fn start(&mut self) {
@@ -60,6 +60,7 @@ impl Bench {
         let registry = Registry::new();
         let around = store::Surroundings {
             outbox: Arc::new(NoNetwork),
+            carrier: Arc::new(store::NoCarrier),
             observer: Arc::clone(&leadership) as Arc<dyn store::StoreObserver>,
             clock: Arc::new(self.clock.clone()),
             metrics: Arc::new(StoreMetrics::new(&registry, HOME)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use region::{ReadResponder, RegionMessage};
-use store::{Outbox, StoreHandle};
+use store::{NoCarrier, Outbox, SnapshotCarrier, StoreHandle};
 use types::{RequestError, RequestHeader, StoreId};
 
 use crate::request::{RegionRequest, RegionResponder, execute};
@@ -14,6 +14,12 @@ use crate::request::{RegionRequest, RegionResponder, execute};
 pub trait Network: Send + Sync + 'static {
     /// What carries the store's raft messages.
     fn outbox(&self, from: StoreId) -> Arc<dyn Outbox>;
+
+    /// What carries the store's snapshots to members that the log cannot help any more. Networks without one leave such
+    /// members behind.
+    fn carrier(&self, _: StoreId) -> Arc<dyn SnapshotCarrier> {
+        Arc::new(NoCarrier)
+    }
 
     /// Takes a store in, when it has been opened: messages for it are handed to it from now on.
     fn join(&self, store: StoreHandle);

@@ -12,6 +12,7 @@ use proto::log::Operation as KeyOperation;
 use runtime::clock::{Clock, MonotonicClock};
 use runtime::spawn::ThreadSpawner;
 use slog::{info, o};
+use snapshot::Directory;
 use store::{Engines, RegionView, RunningStore, StopProgress, StoreError, StoreHandle, StoreObserver, Surroundings};
 use types::{ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RegionId, RequestError, Responder, StoreId};
 
@@ -157,6 +158,7 @@ impl Store {
         let logger = config.logger.new(o!("component" => "store"));
         let around = Surroundings {
             outbox: config.network.outbox(config.store),
+            carrier: config.network.carrier(config.store),
             observer: Arc::new(Unobserved),
             clock: Arc::clone(&clock),
             metrics: Arc::new(StoreMetrics::new(&metrics, config.store)),
@@ -358,7 +360,8 @@ fn open_engines(config: &Config) -> Result<Engines, Error> {
     let path = |name: &str| Path::new(&config.data_dir).join(name);
     let log = RocksLogEngine::open(&path("log"), &config.log_engine, config.logger.clone())?;
     let state = RocksStateEngine::open(&path("state"), &config.state_engine, config.logger.clone())?;
-    Ok(Engines { log: Arc::new(log), state: Arc::new(state) })
+    let files = Directory::open(&path("snapshots")).map_err(StoreError::from)?;
+    Ok(Engines { log: Arc::new(log), state: Arc::new(state), files: Arc::new(files) })
 }
 
 /// Bootstraps an empty store on the cluster's first start; checks that one which is there is the one that is meant.

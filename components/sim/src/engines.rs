@@ -10,6 +10,7 @@ use engine::{
     Result, SnapshotMarker, SstWriter, StateBatch, StateEngine, StateIterator, StateRead, StateStatistics, StoreIdent,
     WriterId,
 };
+use snapshot::MemoryFiles;
 use store::Engines;
 use types::{InstanceId, KeyRange, LogIndex, PeerId, RegionId, Round, StoreId, Term};
 
@@ -21,7 +22,7 @@ use crate::trace::Kind;
 pub(crate) fn open(disk: &MemDisk, life: &Life) -> Result<Engines> {
     let log = WatchedLog { inner: disk.open_log()?, life: life.clone() };
     let state = WatchedState { inner: disk.open_state()?, disk: disk.clone(), life: life.clone() };
-    Ok(Engines { log: Arc::new(log), state: Arc::new(state) })
+    Ok(Engines { log: Arc::new(log), state: Arc::new(state), files: Arc::new(MemoryFiles::open(disk)) })
 }
 
 const LOG_WRITE: Kind = Kind { name: "log write", numbers: "operations synced" };

@@ -172,6 +172,7 @@ impl Node {
         let observer = Arc::new(CoordinatorObserver { leadership: coordinator::Leadership::new(), life: life.clone() });
         let mut around = Surroundings {
             outbox: Arc::new(life.clone()),
+            carrier: Arc::new(store::NoCarrier),
             observer: Arc::new(life.clone()),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),

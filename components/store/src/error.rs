@@ -3,6 +3,7 @@
 use apply::ApplyError;
 use engine::EngineError;
 use region::RegionError;
+use snapshot::FilesError;
 use types::{ErrorCode, RegionId};
 
 /// Why a store cannot start or go on.
@@ -17,6 +18,9 @@ pub enum StoreError {
     /// Applying failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// The folder of snapshots failed.
+    #[error(transparent)]
+    Files(#[from] FilesError),
     /// The two engines contradict each other (D8).
     #[error("region {region} cannot be restored: {cause}; replace this store: remove its data and let it join anew")]
     Restore {
@@ -49,6 +53,7 @@ impl StoreError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Engine(error) => error.code(),
+            Self::Files(error) => error.code(),
             Self::Region(_) => ErrorCode("RY-STORE-001"),
             Self::Apply(_) => ErrorCode("RY-STORE-002"),
             Self::Restore { .. } => ErrorCode("RY-STORE-003"),

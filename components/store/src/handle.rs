@@ -6,11 +6,14 @@ use engine::{Durability, EngineError, LogBatch, LogOp, StoreIdent};
 use observe::metrics::store::ProposalKind;
 use proto::log::Command;
 use raft_proto::eraftpb::MessageType;
-use region::{Input, Inspector, Proposal, Read, ReadResponder, RegionMessage, Role, TransferResponder};
+use region::{
+    Inconsistency, Input, Inspector, MembersRequest, MembersResponder, Proposal, Read, ReadResponder, RegionMessage,
+    Role, SplitRequest, SplitResponder, TransferResponder,
+};
 use runtime::system::SendError;
 use types::{
-    InstanceId, Peer, PlantedBug, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder, StoreId, Term,
-    WriteResponder,
+    InstanceId, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError, RequestHeader,
+    Responder, SplitPlan, StoreId, Term, WriteResponder,
 };
 
 use crate::error::StoreError;
@@ -29,8 +32,15 @@ pub trait Outbox: Send + Sync + 'static {
 
 /// Told of what happens in a store, on the thread where it happens: implementations only hand it on.
 pub trait StoreObserver: Send + Sync + 'static {
-    /// A region's role, leader or term changed.
+    /// A region's role, leader, term or descriptor changed, or it is new on this store.
     fn region_changed(&self, view: &RegionView);
+    /// This store serves a region no more: its peer was removed.
+    fn region_gone(&self, _: RegionId) {}
+    /// A peer of this region has heard of no leader for long: a placement driver may know who its members are, and
+    /// [`StoreHandle::tell_members`] tells the peer.
+    fn leader_missing(&self, _: RegionId) {}
+    /// A region's replicas differ.
+    fn replicas_differ(&self, _: &Inconsistency) {}
     /// The store cannot go on; it answers nothing any more.
     fn store_failed(&self, error: &StoreError);
 }
@@ -174,6 +184,35 @@ impl StoreHandle {
         self.ask(region, Input::TransferLeader { to: peer.id, responder });
     }
 
+    /// Cuts a region into several. Only on the leader's store, under the epoch for which keys and ids were chosen.
+    pub fn split(&self, region: RegionId, epoch: RegionEpoch, plan: SplitPlan, responder: SplitResponder) {
+        let responder = self.timed(ProposalKind::Split, responder);
+        self.ask(region, Input::Split(SplitRequest { epoch, plan, responder }));
+    }
+
+    /// Makes a region's members what they shall be in the end: see [`MembersRequest`]. Only on the leader's store.
+    pub fn change_members(
+        &self,
+        region: RegionId,
+        epoch: RegionEpoch,
+        changes: Vec<MemberChange>,
+        responder: MembersResponder,
+    ) {
+        let responder = self.timed(ProposalKind::ChangeMembers, responder);
+        self.ask(region, Input::ChangeMembers(MembersRequest { epoch, changes, responder }));
+    }
+
+    /// Has a region's replicas compared. Does nothing where it is not led; what is found is told to the observer and the
+    /// metrics.
+    pub fn check_consistency(&self, region: RegionId) {
+        self.ask(region, Input::CheckConsistency);
+    }
+
+    /// Tells a peer that misses its leader who its region's members are: what the placement driver says.
+    pub fn tell_members(&self, region: RegionId, epoch: RegionEpoch, members: Vec<Peer>) {
+        self.ask(region, Input::Members { epoch, members });
+    }
+
     /// Asks for a region's status; `None` when it is not here.
     pub fn inspect(&self, region: RegionId, inspector: Inspector) {
         self.ask(region, Input::Inspect(inspector));
@@ -294,6 +333,8 @@ impl StoreHandle {
             RaftMessage::Input(Input::Propose(proposal)) => proposal.responder.respond(Err(error)),
             RaftMessage::Input(Input::Read(read)) => read.responder.respond(Err(error)),
             RaftMessage::Input(Input::TransferLeader { responder, .. }) => responder.respond(Err(error)),
+            RaftMessage::Input(Input::Split(request)) => request.responder.respond(Err(error)),
+            RaftMessage::Input(Input::ChangeMembers(request)) => request.responder.respond(Err(error)),
             // Nobody waits for the others; an inspector that is dropped says that there is nothing to see.
             _ => {}
         }

@@ -17,6 +17,7 @@ mod failpoint;
 
 mod apply_poller;
 pub mod bootstrap;
+pub mod carrier;
 pub mod config;
 pub mod drive;
 pub mod error;
@@ -34,6 +35,7 @@ pub mod threads;
 mod upkeep;
 
 pub use bootstrap::{bootstrap, bootstrap_planting, bootstrapped};
+pub use carrier::{DeliveryResponder, NoCarrier, Shipment, SnapshotCarrier};
 pub use config::StoreConfig;
 pub use drive::{Stepper, Store};
 pub use error::StoreError;

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use engine::{LogEngine, StateEngine, StoreIdent};
+use engine::memory::MemDisk;
+use engine::{EngineError, LogEngine, StateEngine, StoreIdent};
 use observe::StoreMetrics;
 use parking_lot::Mutex;
 use runtime::clock::Clock;
 use runtime::system::System;
 use slog::{Logger, crit, info};
+use snapshot::{MemoryFiles, SharedFiles};
 use types::{InstanceId, LogIndex, RegionId, StoreId};
 
 use crate::apply_poller::ApplyActor;
+use crate::carrier::SnapshotCarrier;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::handle::{Outbox, StoreObserver, StoreState};
@@ -28,6 +31,19 @@ pub struct Engines {
     pub log: Arc<dyn LogEngine>,
     /// The view of it that users read.
     pub state: Arc<dyn StateEngine>,
+    /// Where snapshots lie on their way out and in; on the state engine's file system, so that files move by name.
+    pub files: SharedFiles,
+}
+
+impl Engines {
+    /// Those of a disk in memory, for tests and examples.
+    ///
+    /// # Errors
+    /// The engines', when the disk has failed.
+    pub fn in_memory(disk: &MemDisk) -> Result<Self, EngineError> {
+        let files = Arc::new(MemoryFiles::open(disk));
+        Ok(Self { log: Arc::new(disk.open_log()?), state: Arc::new(disk.open_state()?), files })
+    }
 }
 
 /// What a store needs from outside.
@@ -37,6 +53,8 @@ pub struct Surroundings {
     pub outbox: Arc<dyn Outbox>,
     /// Told of what happens.
     pub observer: Arc<dyn StoreObserver>,
+    /// Carries snapshots to other stores.
+    pub carrier: Arc<dyn SnapshotCarrier>,
     /// Tells the time, for metrics and for the age of what is not flushed.
     pub clock: Arc<dyn Clock>,
     /// Where the store counts.

@@ -14,7 +14,7 @@ use support::{Cluster, pairs};
 use types::{ClusterId, ColumnFamily, InstanceId, LogIndex, RegionDescriptor, StoreId};
 
 fn engines(disk: &MemDisk) -> Engines {
-    Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) }
+    Engines::in_memory(&disk).unwrap()
 }
 
 fn ident(instance: u64) -> StoreIdent {
@@ -72,7 +72,8 @@ fn a_store_that_has_lost_its_log_is_not_bootstrapped_anew() {
     cluster.nodes[0].stepper.as_mut().unwrap().flush();
     let state = Arc::clone(&cluster.handle(0).engines().state);
     let log = MemDisk::default();
-    let mixed = Engines { log: Arc::new(log.open_log().unwrap()), state };
+    let files = Arc::new(snapshot::MemoryFiles::open(&log));
+    let mixed = Engines { log: Arc::new(log.open_log().unwrap()), state, files };
     let error = store::bootstrap(&mixed, ident(3), &layout(2)).unwrap_err();
     assert!(error.to_string().contains("log directory is empty"), "{error}");
 }

@@ -73,13 +73,14 @@ impl Threaded {
 
     fn engines(&self, at: usize) -> Engines {
         let disk = &self.disks[at];
-        Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) }
+        Engines::in_memory(disk).unwrap()
     }
 
     fn start(&mut self, at: usize) {
         let id = StoreId(at as u64 + 1);
         let around = Surroundings {
             outbox: Arc::new(self.hub.clone()),
+            carrier: Arc::new(store::NoCarrier),
             observer: Arc::new(Silent),
             clock: Arc::new(MonotonicClock::new()),
             metrics: Arc::new(StoreMetrics::new(&Registry::new(), id)),

@@ -16,6 +16,10 @@ labels! {
         Read = "read",
         /// Another member is to lead.
         TransferLeader = "transfer_leader",
+        /// A region is to be cut into several.
+        Split = "split",
+        /// A region's members are to change.
+        ChangeMembers = "change_members",
     }
 }
 
@@ -46,6 +50,10 @@ labels! {
         ReadIndex = "read_index",
         /// A follower asks for a leader transfer.
         TransferLeader = "transfer_leader",
+        /// A region is to be cut into several.
+        Split = "split",
+        /// A region's members are to change.
+        ChangeMembers = "change_members",
         /// A removed peer is told to destroy itself.
         Gc = "gc",
         /// Anything else.

@@ -112,6 +112,7 @@ async fn start(
     let observer = Arc::new(Observer { leadership: Leadership::new(), failure });
     let around = Surroundings {
         outbox: Arc::new(Alone),
+        carrier: Arc::new(store::NoCarrier),
         observer: observer.clone(),
         clock: inside.clock.clone(),
         metrics: Arc::new(StoreMetrics::new(registry, STORE)),

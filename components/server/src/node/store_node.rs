@@ -127,6 +127,7 @@ async fn start(
     let store_metrics = Arc::new(StoreMetrics::new(registry, ident.store));
     let around = Surroundings {
         outbox: Arc::new(TransportOutbox(Arc::clone(&transport))),
+        carrier: Arc::new(store::NoCarrier),
         observer: Arc::new(observer),
         clock: Arc::new(MonotonicClock::new()),
         metrics: store_metrics.clone(),

@@ -75,7 +75,7 @@ impl TestStore {
 
     pub async fn with_config(split_keys: &[&'static str], kv: KvConfig) -> Self {
         let disk = MemDisk::default();
-        let engines = Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) };
+        let engines = Engines::in_memory(&disk).unwrap();
         let split_keys: Vec<Bytes> = split_keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
         let regions = static_regions(&[StoreId(STORE)], &split_keys).unwrap();
         let ident = StoreIdent { cluster: ClusterId(CLUSTER), store: StoreId(STORE), instance: InstanceId(1) };
@@ -85,6 +85,7 @@ impl TestStore {
         let (sender, mut changes) = watch::channel(());
         let around = Surroundings {
             outbox: Arc::new(NoOutbox),
+            carrier: Arc::new(store::NoCarrier),
             observer: Arc::new(Changes(sender)),
             clock: Arc::new(MonotonicClock::new()),
             metrics: Arc::new(StoreMetrics::new(&registry, StoreId(STORE))),

@@ -148,7 +148,7 @@ impl Cluster {
 
     pub fn engines(&self, at: usize) -> Engines {
         let disk = &self.nodes[at].disk;
-        Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) }
+        Engines::in_memory(disk).unwrap()
     }
 
     pub fn open(&mut self, at: usize) -> Result<(), StoreError> {
@@ -156,6 +156,7 @@ impl Cluster {
         let observer = Observer { store: id, trace: self.trace.clone(), failures: Arc::clone(&self.failures) };
         let around = Surroundings {
             outbox: Arc::new(self.network.clone()),
+            carrier: Arc::new(store::NoCarrier),
             observer: Arc::new(observer),
             clock: Arc::new(self.clock.clone()),
             metrics: Arc::new(StoreMetrics::new(&Registry::new(), id)),

@@ -39,12 +39,13 @@ impl StoreObserver for Nobody {
 /// A store of one region that does something only when it is told to, so that a test sees what is under way.
 fn store() -> (Stepper, RegionContext) {
     let disk = MemDisk::default();
-    let engines = Engines { log: Arc::new(disk.open_log().unwrap()), state: Arc::new(disk.open_state().unwrap()) };
+    let engines = Engines::in_memory(&disk).unwrap();
     let regions = static_regions(&[StoreId(1)], &[]).unwrap();
     let ident = StoreIdent { cluster: ClusterId(7), store: StoreId(1), instance: InstanceId(1) };
     store::bootstrap(&engines, ident, &regions).unwrap();
     let around = Surroundings {
         outbox: Arc::new(Nobody),
+        carrier: Arc::new(store::NoCarrier),
         observer: Arc::new(Nobody),
         clock: Arc::new(ManualClock::new()),
         metrics: Arc::new(StoreMetrics::new(&Registry::new(), StoreId(1))),
