@@ -16,6 +16,7 @@
 //!   its number, `+7@3` on store 3.
 //! - `compare M`: asks M to have the replicas compared.
 //! - `transfer M N`: asks M to hand its leadership to N.
+//! - `pass M TIMES`: ticks of M's clock, each with the delivery of all that it causes; only the answers to clients are shown.
 //! - `deliver`: what is on its way now; `deliver M->N`: only what goes from M to N; `deliver until quiet`: all, with
 //!   everything that it causes.
 //! - `keep M->N` and `deliver kept`: copies what is on its way from M to N now, and delivers the copies later.
@@ -29,6 +30,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +97,7 @@ impl Script {
 
     fn configure(&mut self, key: &str, value: u64) {
         match key {
+            "election_ticks" => self.config.election_ticks = value as u32,
             "compact_entries" => self.config.compact_entries = value,
             "max_log_bytes" => self.config.max_log_bytes = value,
             "max_entry_bytes" => self.config.max_entry_bytes = value,
@@ -116,6 +119,7 @@ impl Script {
             ["elect", id] => cluster.elect(number(id)),
             ["tick", id] => cluster.tick(number(id)),
             ["tick", id, times] => (0..number(times)).for_each(|_| cluster.tick(number(id))),
+            ["pass", id, times] => cluster.pass(number(id), number(times)),
             ["propose", id, ref rest @ ..] => {
                 let (header, keys) = request(cluster, number(id), rest);
                 let inputs = keys.iter().map(|word| cluster.proposal(header, &key(word))).collect();
@@ -155,14 +159,11 @@ impl Script {
                 }
             }
             ["deliver", path] => {
-                let (from, to) = link(path);
-                for message in std::mem::take(&mut cluster.network) {
-                    if direction(&message) == (from, to) {
-                        cluster.deliver(message);
-                    } else {
-                        cluster.network.push_back(message);
-                    }
-                }
+                let path = link(path);
+                let (now, later): (VecDeque<RegionMessage>, _) =
+                    cluster.network.drain(..).partition(|message| direction(message) == path);
+                cluster.network = later;
+                now.into_iter().for_each(|message| cluster.deliver(message));
             }
             ["drop", path] => {
                 let (from, to) = link(path);

@@ -340,6 +340,10 @@ impl Cluster {
             self.installed += 1;
             let index = apply.apply_state.applied;
             self.say(|| format!("  {id} has the snapshot at {index}: {}", describe::range(range)));
+        } else if overlap {
+            self.say(|| {
+                format!("  {id} cannot take the snapshot: another region has a part of {}", describe::range(range))
+            });
         }
         self.trace_answers();
         self.start(id, true);
@@ -440,6 +444,17 @@ impl Cluster {
 
     pub fn tick(&mut self, id: u64) {
         self.round(id, vec![Input::Tick]);
+    }
+
+    /// Lets a member's clock run and delivers all that it causes; only answers leave a trace.
+    pub fn pass(&mut self, id: u64, ticks: u64) {
+        self.tracing = false;
+        for _ in 0..ticks {
+            self.tick(id);
+            self.deliver_until_quiet();
+        }
+        self.tracing = true;
+        self.trace_answers();
     }
 
     /// Lets a member win an election and tell the others by heartbeat, without a trace.
