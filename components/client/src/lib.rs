@@ -20,5 +20,5 @@ pub mod raw;
 
 mod channel;
 
-pub use pd::{HeartbeatEvent, PdClient, PdConfig, PdError, RegionHeartbeats, RegionRoute};
+pub use pd::{HeartbeatEvent, NewRegionIds, PdClient, PdConfig, PdError, RegionHeartbeats, RegionRoute, SplitReason};
 pub use raw::{Checksum, ClientConfig, ClientError, RawClient, ScanOptions, Swap};

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use client::{HeartbeatEvent, PdClient, PdConfig, PdError, RegionHeartbeats};
+use client::{HeartbeatEvent, PdClient, PdConfig, PdError, RegionHeartbeats, SplitReason};
 use common::{CLUSTER, Member, Shared, eventually, region, soon};
 use proto::pdpb::{self, ErrorType};
 use proto::{coordinator, metapb};
@@ -69,6 +69,22 @@ async fn regions() {
     assert_eq!(scanned[0].leader, None, "a peer without an id is no leader");
     assert_eq!(scanned[1].leader, Some(region(2, "", "", 1, 2).leader));
     assert_eq!(client.scan_regions(&KeyRange::all(), 2).await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn splits() {
+    let (member, _, client) = start().await;
+    let parent = region(1, "", "g", 1, 1).descriptor;
+    let members = parent.peers.len() as u64;
+    let ids = client.ask_batch_split(&parent, 2, SplitReason::Admin).await.unwrap();
+    let starts: Vec<u64> = ids.iter().map(|ids| ids.region.0).collect();
+    assert_eq!(starts, [1, 2 + members]);
+    assert!(ids.iter().all(|ids| ids.peers.len() == parent.peers.len()));
+    member.fake.own.lock().withholds_peers = 1;
+    let short = client.ask_batch_split(&parent, 1, SplitReason::Load).await.unwrap_err();
+    assert!(matches!(short, PdError::Answer { .. }), "a peer has no id: {short}");
+    client.report_batch_split(&[parent.clone(), parent]).await.unwrap();
+    assert_eq!(member.fake.own.lock().reported_splits, [[1, 1]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -231,7 +231,7 @@ impl PdClient {
         Ok(())
     }
 
-    async fn call<R, F, Fut>(&self, call: &'static str, send: F) -> Result<R, PdError>
+    pub(super) async fn call<R, F, Fut>(&self, call: &'static str, send: F) -> Result<R, PdError>
     where
         R: Answer,
         F: Fn(Stub<Channel>, pdpb::RequestHeader) -> Fut,

@@ -10,8 +10,10 @@ pub mod heartbeats;
 
 mod answer;
 mod leader;
+mod splits;
 
 pub use client::{PdClient, RegionRoute};
 pub use config::PdConfig;
 pub use error::PdError;
 pub use heartbeats::{HeartbeatEvent, RegionHeartbeats};
+pub use splits::{NewRegionIds, SplitReason};

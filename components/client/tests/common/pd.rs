@@ -40,6 +40,10 @@ pub struct Own {
     pub streams: Vec<mpsc::Sender<Result<RegionHeartbeatResponse, Status>>>,
     pub layout: Option<Vec<metapb::Region>>,
     pub confirmed: Vec<ConfirmBootstrapRequest>,
+    /// What was said to be split.
+    pub reported_splits: Vec<Vec<u64>>,
+    /// Peer ids that it leaves out of what it gives for splits.
+    pub withholds_peers: usize,
     pub calls: usize,
     /// How often it was asked who leads.
     pub searches: usize,
@@ -217,6 +221,34 @@ impl Pd for FakePd {
         });
         let regions = regions.collect();
         Ok(Response::new(pdpb::ScanRegionsResponse { header: self.header(None), regions, ..Default::default() }))
+    }
+
+    async fn ask_batch_split(
+        &self,
+        request: Request<pdpb::AskBatchSplitRequest>,
+    ) -> Result<Response<pdpb::AskBatchSplitResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.header)?;
+        let header = self.header(None);
+        let mut own = self.own.lock();
+        let peers = request.region.unwrap().peers.len() - own.withholds_peers;
+        let mut next = || {
+            own.last_id += 1;
+            own.last_id
+        };
+        let ids = (0..request.split_count)
+            .map(|_| pdpb::SplitId { new_region_id: next(), new_peer_ids: (0..peers).map(|_| next()).collect() });
+        Ok(Response::new(pdpb::AskBatchSplitResponse { header, ids: ids.collect() }))
+    }
+
+    async fn report_batch_split(
+        &self,
+        request: Request<pdpb::ReportBatchSplitRequest>,
+    ) -> Result<Response<pdpb::ReportBatchSplitResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.header)?;
+        self.own.lock().reported_splits.push(request.regions.iter().map(|region| region.id).collect());
+        Ok(Response::new(pdpb::ReportBatchSplitResponse { header: self.header(None) }))
     }
 
     async fn region_heartbeat(
