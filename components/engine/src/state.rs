@@ -277,6 +277,10 @@ pub trait StateEngine: StateRead + 'static {
     /// Only user column families are touched.
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()>;
 
+    /// Rewrites the files of a range so that what was overwritten or deleted gives its room back, as far as the engine
+    /// has such and can. Blocks until that is done, and changes nothing that can be read.
+    fn compact(&self, _: &KeyRange) {}
+
     /// About how many bytes the keys of a range take in all user column families, memtables included.
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64>;
 

@@ -142,6 +142,10 @@ impl StateEngine for RocksStateEngine {
         files::delete_files_in_range(&self.db, range)
     }
 
+    fn compact(&self, range: &KeyRange) {
+        files::compact(&self.db, range);
+    }
+
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
         if range.is_empty() {
             return Ok(0);

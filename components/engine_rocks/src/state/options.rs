@@ -2,7 +2,10 @@
 
 use engine::Family;
 use rocksdb::WriteOptions;
-use rocksdb::{Cache, ColumnFamilyDescriptor, FlushOptions, IngestExternalFileOptions, Options, ReadOptions, ReadTier};
+use rocksdb::{
+    BottommostLevelCompaction, Cache, ColumnFamilyDescriptor, CompactOptions, FlushOptions, IngestExternalFileOptions,
+    Options, ReadOptions, ReadTier,
+};
 use slog::Logger;
 
 use crate::config::StateEngineConfig;
@@ -64,6 +67,14 @@ pub(crate) fn flush() -> FlushOptions {
 pub(crate) fn persisted() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_read_tier(ReadTier::Persisted);
+    options
+}
+
+/// By hand: the last level as well, where most of what is dead lies. Automatic compactions go on beside it.
+pub(crate) fn compact() -> CompactOptions {
+    let mut options = CompactOptions::default();
+    options.set_exclusive_manual_compaction(false);
+    options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
     options
 }
 
