@@ -5,7 +5,7 @@
 //!
 //! This crate must never decide what a region does: it asks a store's handle and puts the answers into messages.
 //!
-//! Reading order: [`node`], [`config`], [`kv`], [`health`], [`status`], [`pd`].
+//! Reading order: [`node`], [`config`], [`kv`], [`moves`], [`health`], [`status`], [`pd`].
 
 #[macro_use]
 mod failpoint;
@@ -13,7 +13,9 @@ mod failpoint;
 pub mod config;
 mod config_keys;
 pub mod health;
+mod hex;
 pub mod kv;
+pub mod moves;
 pub mod node;
 pub mod pd;
 pub mod status;

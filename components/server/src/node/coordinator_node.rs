@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use axum::Router;
 use coordinator::{Coordinator, Leadership, StoreJournal, home_region};
 use engine::StoreIdent;
 use observe::{CoordinatorMetrics, Registry, StoreMetrics};
@@ -140,7 +141,7 @@ async fn start(
         cluster: ident.cluster,
         started,
     });
-    runtime.serve("status", status::serve(side.listener, source, std::future::pending()), &logger);
+    runtime.serve("status", status::serve(side.listener, source, Router::new(), std::future::pending()), &logger);
     info!(logger, "coordinator serves";
         "cluster_id" => ident.cluster.0, "address" => &main.advertised, "status_address" => &side.advertised);
     let (address, status_address) = (main.advertised, side.advertised);

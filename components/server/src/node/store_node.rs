@@ -26,7 +26,8 @@ use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};
 use crate::config::Config;
 use crate::kv::{KvConfig, TikvService};
-use crate::status::{StatusSource, StoreStatus};
+use crate::moves::Splits;
+use crate::status::{StatusSource, StoreOperations, StoreStatus};
 use crate::{health, status};
 
 /// The version that the store tells the placement driver: real pd-servers gate features by it (wire.md B).
@@ -149,7 +150,9 @@ async fn start(
     let shown = serde_json::to_value(config).expect("a configuration is plain data");
     let source: Arc<dyn StatusSource> =
         Arc::new(StoreStatus::new(handle.clone(), registry.clone(), shown, env!("CARGO_PKG_VERSION"), started));
-    runtime.serve("status", status::serve(side.listener, source, std::future::pending()), &logger);
+    let splits = Splits::new(handle.clone(), Arc::new(pd.clone()), logger.clone());
+    let operations = StoreOperations::new(handle.clone(), splits, logger.clone()).routes();
+    runtime.serve("status", status::serve(side.listener, source, operations, std::future::pending()), &logger);
     runtime.spawn(report_regions(handle.clone(), pd.clone(), changed, logger.clone()));
     runtime.spawn(report_store(handle, pd, server.data_dir.clone(), started, store_metrics, logger.clone()));
     info!(logger, "store serves"; "address" => &main.advertised, "status_address" => &side.advertised);

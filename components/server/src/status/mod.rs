@@ -8,11 +8,24 @@
 //! | `/readyz` | 200 while it serves, 503 otherwise |
 //! | `/config` | its configuration, as JSON |
 //! | `/regions` | a store's regions as of their last change, as a JSON array |
-//! | `/region/{id}` | one of them, asked at this moment |
+//! | `/regions/{id}`, `/region/{id}` | one of them, asked at this moment |
 //!
-//! Everything else is 404. All of it is read-only.
+//! These are for GET. A store takes orders as well, for POST; they are for people, who give them by `raftyard ctl`:
+//!
+//! | path | what it does | answer |
+//! |---|---|---|
+//! | `/regions/{id}/split`, body `{"keys": ["6D", …]}` | splits a region that is led here | its parts, by key |
+//! | `/regions/{id}/transfer?to_store={id}` | makes another member lead | once that one does |
+//! | `/regions/{id}/consistency-check` | has the replicas compared | 202 at once |
+//! | `/compact?start_key={hex}&end_key={hex}` | compacts a range of the state engine, or all | at its end |
+//!
+//! Keys are hex. Everything else is 404. Errors are `{"error": "…"}`: 400 for what is wrong, 404 for a region that is not
+//! here, 409 where the store does not lead the region (with `leader`, where it is known) or the region is not as it was
+//! thought to be, 503 for what may be tried again later.
 
 mod connections;
+mod operations;
+mod refused;
 mod region;
 mod source;
 mod store;
@@ -29,12 +42,14 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use types::RegionId;
 
+pub use operations::StoreOperations;
 pub use source::{RegionAnswer, StatusSource};
 pub use store::StoreStatus;
 
 use connections::Bounded;
+use refused::{Refused, refuse};
 
-/// Serves the status of `source` at `listener` until `shutdown` comes, and then until the requests that came before it
+/// Serves the status of `source`, and what else there is, at `listener` until `shutdown` comes, and then until the requests that came before it
 /// are answered.
 ///
 /// # Errors
@@ -42,14 +57,15 @@ use connections::Bounded;
 pub async fn serve(
     listener: TcpListener,
     source: Arc<dyn StatusSource>,
+    others: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(Bounded::new(listener), router(source)).with_graceful_shutdown(shutdown).await
+    axum::serve(Bounded::new(listener), router(source, others)).with_graceful_shutdown(shutdown).await
 }
 
 type Source = State<Arc<dyn StatusSource>>;
 
-fn router(source: Arc<dyn StatusSource>) -> Router {
+fn router(source: Arc<dyn StatusSource>, others: Router) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/status", get(async |State(source): Source| Json(source.status())))
@@ -57,14 +73,13 @@ fn router(source: Arc<dyn StatusSource>) -> Router {
         .route("/readyz", get(ready))
         .route("/config", get(async |State(source): Source| Json(source.config())))
         .route("/regions", get(regions))
+        .route("/regions/{id}", get(region))
+        // The name that TiKV has for it.
         .route("/region/{id}", get(region))
-        .fallback(async || error(StatusCode::NOT_FOUND, "no such path"))
-        .method_not_allowed_fallback(async || error(StatusCode::METHOD_NOT_ALLOWED, "use GET"))
         .with_state(source)
-}
-
-fn error(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, Json(json!({ "error": message.into() }))).into_response()
+        .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED, "use GET"))
+        .merge(others)
+        .fallback(async || refuse(StatusCode::NOT_FOUND, "no such path"))
 }
 
 async fn metrics(State(source): Source) -> Response {
@@ -78,19 +93,18 @@ async fn ready(State(source): Source) -> Response {
     (status, Json(json!({ "ready": ready }))).into_response()
 }
 
-async fn regions(State(source): Source) -> Response {
-    match source.regions() {
-        Some(regions) => Json(Value::Array(regions)).into_response(),
-        None => error(StatusCode::NOT_FOUND, "this process holds no regions"),
-    }
+async fn regions(State(source): Source) -> Result<Json<Value>, Refused> {
+    let regions = source.regions().ok_or_else(|| refuse(StatusCode::NOT_FOUND, "this process holds no regions"))?;
+    Ok(Json(Value::Array(regions)))
 }
 
-async fn region(State(source): Source, Path(id): Path<String>) -> Response {
-    let Ok(id) = id.parse() else {
-        return error(StatusCode::BAD_REQUEST, format!("{id:?} is no region id: give a number"));
-    };
-    match source.region(RegionId(id)).await {
-        Some(region) => Json(region).into_response(),
-        None => error(StatusCode::NOT_FOUND, format!("region {id} is not here")),
-    }
+async fn region(State(source): Source, Path(id): Path<String>) -> Result<Json<Value>, Refused> {
+    let id = parse_region(&id)?;
+    let region = source.region(id).await;
+    Ok(Json(region.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("region {id} is not here")))?))
+}
+
+fn parse_region(id: &str) -> Result<RegionId, Refused> {
+    let wrong = |_| refuse(StatusCode::BAD_REQUEST, format!("{id:?} is no region id: give a number"));
+    id.parse().map(RegionId).map_err(wrong)
 }

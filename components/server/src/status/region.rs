@@ -37,7 +37,8 @@ pub(super) fn status(status: &RegionStatus) -> Value {
     })
 }
 
-fn descriptor(region: &RegionDescriptor) -> Value {
+/// A region's range, epoch and members.
+pub(super) fn descriptor(region: &RegionDescriptor) -> Value {
     json!({
         "id": region.id.0,
         "start_key": HexKey(&region.range.start).to_string(),
@@ -51,7 +52,8 @@ fn member(member: &MemberStatus) -> Value {
     json!({ "peer": peer(&member.peer), "matched_index": member.matched.0, "active": member.active })
 }
 
-fn peer(peer: &Peer) -> Value {
+/// A member.
+pub(super) fn peer(peer: &Peer) -> Value {
     let role = match peer.role {
         PeerRole::Voter => "voter",
         PeerRole::Learner => "learner",

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use prometheus::{Counter, IntCounter, IntGauge};
 use serde_json::{Value, json};
 use store::{StoreHandle, StoreState};
-use tokio::sync::oneshot;
-use types::{RegionId, Responder, StoreId};
+use types::{RegionId, StoreId};
 
 use super::region;
 use super::source::{RegionAnswer, StatusSource};
+use crate::moves::inspect;
 
 /// Tells the status of a store.
 pub struct StoreStatus {
@@ -71,15 +71,8 @@ impl StatusSource for StoreStatus {
     }
 
     fn region(&self, id: RegionId) -> RegionAnswer {
-        let (sender, receiver) = oneshot::channel();
-        self.store.inspect(
-            id,
-            Responder::new(move |status| {
-                // The request may have been cancelled: nobody waits for the answer then.
-                let _ = sender.send(status);
-            }),
-        );
-        receiver.map(|status| status.ok().flatten().as_ref().map(region::status)).boxed()
+        let store = self.store.clone();
+        async move { inspect(&store, id).await.as_ref().map(region::status) }.boxed()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 
 use crate::support::{TestStore, b};
 use proto::kvrpcpb::RawPutRequest;
@@ -23,8 +24,18 @@ impl Answer {
 }
 
 async fn ask(store: &TestStore, method: &str, path: &str) -> Answer {
+    send(store, method, path, None).await
+}
+
+async fn send(store: &TestStore, method: &str, path: &str, body: Option<Value>) -> Answer {
     let mut stream = TcpStream::connect(store.http).await.unwrap();
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: store\r\nConnection: close\r\n\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: store\r\nConnection: close\r\n");
+    let body = body.map(|body| body.to_string()).unwrap_or_default();
+    if !body.is_empty() {
+        request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    }
+    request += "\r\n";
+    request += &body;
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
@@ -83,11 +94,13 @@ async fn regions() {
     assert_eq!(regions[0]["region"], descriptor);
     assert_eq!((&regions[0]["role"], &regions[0]["leader"]), (&json!("leader"), &peer));
 
-    let answer = get(&store, &format!("/region/{}", first.id)).await;
-    let region = answer.json();
-    assert_eq!((answer.status, &region["region"]), (200, &descriptor));
-    assert_eq!(region["applied_index"], region["last_index"]);
-    assert_eq!(region["members"][0]["peer"], peer);
+    for path in ["regions", "region"] {
+        let answer = get(&store, &format!("/{path}/{}", first.id)).await;
+        let region = answer.json();
+        assert_eq!((answer.status, &region["region"]), (200, &descriptor));
+        assert_eq!(region["applied_index"], region["last_index"]);
+        assert_eq!(region["members"][0]["peer"], peer);
+    }
 
     let absent = get(&store, "/region/5").await;
     assert_eq!((absent.status, absent.json()), (404, json!({ "error": "region 5 is not here" })));
@@ -105,6 +118,54 @@ async fn other_paths_and_methods_are_errors_in_json() {
     }
     let answer = ask(&store, "POST", "/config").await;
     assert_eq!((answer.status, answer.json()), (405, json!({ "error": "use GET" })));
+    let answer = ask(&store, "GET", "/compact").await;
+    assert_eq!((answer.status, answer.json()), (405, json!({ "error": "use POST" })));
+}
+
+#[tokio::test]
+async fn orders_that_are_wrong_are_refused() {
+    let store = TestStore::start(&["m"]).await;
+    let region = |order: &str| format!("/regions/{}/{order}", store.regions[1].id);
+    let split = async |keys: Value| send(&store, "POST", &region("split"), Some(json!({ "keys": keys }))).await;
+    let wrong = [json!(["6"]), json!(["zz"]), json!([]), json!(["61"])];
+    for keys in wrong {
+        assert_eq!(split(keys.clone()).await.status, 400, "{keys}");
+    }
+    for body in [json!({}), json!({ "keys": "6E" }), json!({ "keys": ["6E"], "more": 1 })] {
+        let answer = send(&store, "POST", &region("split"), Some(body.clone())).await;
+        assert!((400..500).contains(&answer.status), "{body}: {}", answer.body);
+    }
+    let answer = split(json!(["6D"])).await.json();
+    assert_eq!(answer["regions"].as_array().unwrap().len(), 1, "it begins there already: {answer}");
+    store.ids.are_out.store(true, Ordering::Relaxed);
+    let answer = split(json!(["6E"])).await;
+    assert_eq!((answer.status, answer.json()), (503, json!({ "error": "no ids for new regions: nobody answers" })));
+
+    for (path, status) in [
+        ("/regions/5/split", 415),
+        ("/regions/5/transfer?to_store=1", 404),
+        ("/regions/5/consistency-check", 404),
+        ("/regions/x/consistency-check", 400),
+        (&region("transfer"), 400),
+        (&region("transfer?to_store=9"), 400),
+        ("/compact?start_key=6", 400),
+        ("/compact?from=6D", 400),
+    ] {
+        let answer = ask(&store, "POST", path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        assert!(answer.json()["error"].is_string(), "{path}: {}", answer.body);
+    }
+    assert_eq!(get(&store, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn compaction() {
+    let store = TestStore::start(&[]).await;
+    for path in ["/compact", "/compact?start_key=6D&end_key=6E"] {
+        let answer = ask(&store, "POST", path).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.json()["disk_bytes_after"].is_u64());
+    }
 }
 
 #[tokio::test]

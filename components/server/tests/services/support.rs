@@ -1,13 +1,18 @@
 //! A store of one member on threads, with its services on a loopback port. Its engines are in memory.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::{NewRegionIds, SplitReason};
 use engine::memory::{Fault, FaultPoint, MemDisk};
 use engine::{RegionSnapshot, StoreIdent};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use observe::{Registry, ServerMetrics, StoreMetrics};
+use parking_lot::Mutex;
 use proto::grpc::health::v1::health_client::HealthClient;
 use proto::kvrpcpb::Context;
 use proto::tikvpb::tikv_client::TikvClient;
@@ -17,7 +22,8 @@ use runtime::clock::MonotonicClock;
 use runtime::spawn::ThreadSpawner;
 use server::health;
 use server::kv::{KvConfig, TikvService};
-use server::status::{self, StoreStatus};
+use server::moves::{IdSource, IdsError, Splits};
+use server::status::{self, StoreOperations, StoreStatus};
 use store::layout::static_regions;
 use store::{
     Engines, Outbox, RegionView, RunningStore, Store, StoreConfig, StoreError, StoreHandle, StoreObserver, Surroundings,
@@ -43,6 +49,41 @@ impl Outbox for NoOutbox {
     fn flush(&self) {}
 }
 
+/// Ids for splits, as a placement driver gives them.
+#[derive(Clone, Default)]
+pub struct Ids {
+    pub given: Arc<Mutex<u64>>,
+    /// Whether nobody answers.
+    pub are_out: Arc<AtomicBool>,
+    /// The regions that were said to be made.
+    pub made: Arc<Mutex<Vec<Vec<RegionDescriptor>>>>,
+}
+
+impl IdSource for Ids {
+    fn take(
+        &self,
+        region: RegionDescriptor,
+        count: u32,
+        _: SplitReason,
+    ) -> BoxFuture<'static, Result<Vec<NewRegionIds>, IdsError>> {
+        let mut given = self.given.lock();
+        let mut next = || {
+            *given += 1;
+            5000 + *given
+        };
+        let new =
+            |_| NewRegionIds { region: next().into(), peers: region.peers.iter().map(|_| next().into()).collect() };
+        let ids = (0..count).map(new).collect();
+        let out = self.are_out.load(Ordering::Relaxed);
+        std::future::ready(if out { Err(IdsError("nobody answers".to_owned())) } else { Ok(ids) }).boxed()
+    }
+
+    fn made(&self, regions: Vec<RegionDescriptor>) -> BoxFuture<'static, Result<(), IdsError>> {
+        self.made.lock().push(regions);
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
 /// Tells waiting tests that something changed.
 struct Changes(watch::Sender<()>);
 
@@ -63,6 +104,7 @@ pub struct TestStore {
     pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub registry: Registry,
+    pub ids: Ids,
     running: Option<RunningStore>,
     /// Dropping it ends the servers.
     _stop: oneshot::Sender<()>,
@@ -100,8 +142,9 @@ impl TestStore {
         settle(&handle).await;
 
         let (stop, stopped) = oneshot::channel::<()>();
-        let (grpc, http) = serve(&handle, kv, &registry, stopped).await;
-        Self { disk, handle, regions, grpc, http, registry, running: Some(running), _stop: stop }
+        let ids = Ids::default();
+        let (grpc, http) = serve(&handle, kv, &registry, ids.clone(), stopped).await;
+        Self { disk, handle, regions, grpc, http, registry, ids, running: Some(running), _stop: stop }
     }
 
     pub async fn client(&self) -> TikvClient<Channel> {
@@ -181,6 +224,7 @@ async fn serve(
     handle: &StoreHandle,
     kv: KvConfig,
     registry: &Registry,
+    ids: Ids,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, SocketAddr) {
     let (grpc_listener, grpc) = listen().await;
@@ -190,10 +234,12 @@ async fn serve(
     let config = serde_json::json!({ "raftstore": { "pollers": 1 } });
     let source = Arc::new(StoreStatus::new(handle.clone(), registry.clone(), config, "8.5.6", 1_700_000_000));
     let health = health::service(handle.clone());
+    let splits = Splits::new(handle.clone(), Arc::new(ids), observe::discard_logger());
+    let operations = StoreOperations::new(handle.clone(), splits, observe::discard_logger()).routes();
     tokio::spawn(async move {
         let server = Server::builder().add_service(service.into_server()).add_service(health);
         let serving = server.serve_with_incoming(TcpListenerStream::new(grpc_listener));
-        let status = status::serve(http_listener, source, std::future::pending());
+        let status = status::serve(http_listener, source, operations, std::future::pending());
         tokio::select! {
             ended = serving => panic!("the gRPC server ended: {ended:?}"),
             ended = status => panic!("the status server ended: {ended:?}"),

@@ -34,6 +34,7 @@ use tonic::Code;
 
 use super::bridge::Bridge;
 use super::refusal::status;
+use crate::hex;
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -113,26 +114,5 @@ impl From<JsonRejection> for Refused {
 
 /// The bytes that hex stands for.
 fn from_hex(text: &str) -> Result<Vec<u8>, Refused> {
-    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
-    match digits {
-        Some(digits) if digits.len().is_multiple_of(2) => {
-            Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-        }
-        _ => Err(bad(format!("{text:?} is no key in hex: give two digits a byte"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hex_is_read_whole_or_refused() {
-        let read = |text| from_hex(text).ok();
-        assert_eq!(read("00fFa1"), Some(vec![0, 255, 0xa1]));
-        assert_eq!(read(""), Some(Vec::new()));
-        for wrong in ["0", "0g", "ü0", "00 "] {
-            assert_eq!(read(wrong), None, "{wrong:?}");
-        }
-    }
+    hex::decode(text).ok_or_else(|| bad(format!("{text:?} is no key in hex: give two digits a byte")))
 }
