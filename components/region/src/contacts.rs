@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use raft::eraftpb::MessageType;
 use types::{Peer, PeerId, Term};
 
-use crate::effect::Role;
 use crate::machine::Region;
 use crate::message::RegionMessage;
 
@@ -57,11 +56,7 @@ impl Region {
         if leads && Term(message.raft.term) >= self.standing.term {
             self.leaderless_ticks = 0;
         }
-        let answers =
-            matches!(message.raft.get_msg_type(), MessageType::MsgAppendResponse | MessageType::MsgHeartbeatResponse);
-        if answers && self.standing.role == Role::Leader && Term(message.raft.term) == self.standing.term {
-            self.note_heard(message.from.id);
-        }
+        self.note_answer(message);
     }
 }
 

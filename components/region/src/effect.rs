@@ -166,7 +166,8 @@ pub struct CancelSnapshot {
 /// apply; fence; one synced batch of L: marker, `hard_state`, log reset; clears those ranges; ingests; one batch of S:
 /// descriptor, `apply_state`; fence; one synced batch of L drops the marker. Then it makes a new machine of what both engines
 /// hold, under a new generation, which may have voted (D11). Where it cannot take the snapshot and has not written the
-/// marker yet, it does only this last step.
+/// marker yet, it does only this last step. Where a restart finds the files damaged behind the marker, the peer begins
+/// [fenced](crate::Restored::fenced).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApplySnapshot {
     /// This store's peer.

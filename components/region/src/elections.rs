@@ -81,13 +81,24 @@ impl ElectionTimeouts {
 pub(crate) struct Restraint {
     replay_to: LogIndex,
     silent_ticks: u32,
+    fenced: bool,
 }
 
 impl Restraint {
     /// The restraint of a peer that starts with this commit index. Its election timeout is the shortest time after
     /// which a leader that it may have promised to obey has lost its lease.
     pub(crate) fn new(commit: LogIndex, may_have_voted: bool, election_ticks: u32) -> Self {
-        Self { replay_to: commit, silent_ticks: if may_have_voted { election_ticks } else { 0 } }
+        Self { replay_to: commit, silent_ticks: if may_have_voted { election_ticks } else { 0 }, fenced: false }
+    }
+
+    /// The peer's state is missing (D10): for as long as this machine lives it neither votes nor campaigns.
+    pub(crate) fn fence(&mut self) {
+        self.fenced = true;
+    }
+
+    /// Whether the peer's state is missing.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced
     }
 
     /// One tick passed.
@@ -101,10 +112,10 @@ impl Restraint {
         apply_state.applied < self.replay_to
     }
 
-    /// Whether the peer must not take part in elections: it forgot whether it heard a leader a moment ago. It need not
-    /// be kept from campaigning by itself, since every timeout of [`ElectionTimeouts`] is longer.
+    /// Whether the peer must not take part in elections: its state is missing, or it forgot whether it heard a leader a moment
+    /// ago. The latter need not be kept from campaigning by itself, since every timeout of [`ElectionTimeouts`] is longer.
     pub(crate) fn is_silent(&self) -> bool {
-        self.silent_ticks > 0
+        self.fenced || self.silent_ticks > 0
     }
 }
 
@@ -164,5 +175,13 @@ mod tests {
         restraint.tick();
         assert!(!restraint.is_silent());
         assert!(!Restraint::new(LogIndex(9), false, 2).is_silent());
+    }
+
+    #[test]
+    fn a_fence_does_not_end() {
+        let mut restraint = Restraint::new(LogIndex(9), false, 2);
+        restraint.fence();
+        (0..10).for_each(|_| restraint.tick());
+        assert!(restraint.is_fenced() && restraint.is_silent());
     }
 }

@@ -97,10 +97,12 @@ pub struct RegionStatus {
     pub leader: Option<Peer>,
     /// The newest index known to be committed.
     pub committed: LogIndex,
-    /// How far the log is applied and compacted.
+    /// How far the log is applied and compacted. For a fenced peer: as the snapshot that it lost would have it.
     pub apply_state: ApplyState,
     /// The newest index of the log.
     pub last_index: LogIndex,
+    /// Whether the peer's state is missing, so that it only waits for a snapshot (D10).
+    pub fenced: bool,
     /// Bytes of log since the last compaction, about.
     pub log_bytes: u64,
     /// On a leader: each member's newest matched index, and whether it answered within the last election timeout.

@@ -16,6 +16,7 @@
 //!   that its entry is applied (D12).
 //! - A removed peer serves nobody and never campaigns, but votes and acknowledges until a leader tells it that the members can
 //!   do without it (D9).
+//! - A peer whose state is missing promises nothing: it neither votes nor acknowledges, and asks for a snapshot (D10).
 //! - Behind [`Effect::ApplySnapshot`] and [`Effect::Destroy`] a machine promises nothing and asks for nothing (D10, D11).
 //!
 //! # What the driver owes
@@ -33,6 +34,7 @@
 //! | one was received and verified | | [`Input::Message`] with its message, if its range is free or this peer's own | D10 |
 //! | it is wanted | [`Effect::ApplySnapshot`] | the sequence of D10, then a new machine | D10, D11 |
 //! | it is not | [`Effect::DeclineSnapshot`] | delete its data | |
+//! | a restart finds its data damaged | | [`Restored::fenced`]: it asks for a new one, and does nothing else | D10 |
 //! | the peer must go | [`Effect::Destroy`] | the sequence of D9 | D9 |
 //! | a peer misses its leader for long | [`Effect::LeaderMissing`] | ask the placement driver, if there is one; [`Input::Members`] | |
 //! | replicas are compared | [`Effect::Hash`] | hash on a worker, then [`Input::HashComputed`] | |
@@ -45,7 +47,7 @@
 //! Reading order: [`input`], [`effect`], [`config`], then [`machine`]; then the concerns that extend it, each in its own
 //! file: `ready` with `persists` and `applies` (what may leave when), `role`, `requests`, `proposals` with `waiting`,
 //! `reads`, `elections`, `validate` with `contacts`, `transfer`, `compaction`, `progress`, `status`; then what makes a region
-//! live: `admin`, `splits`, `membership` with `plan`, `consistency`, `snapshots` and `restore`, `newcomer`, `removal`; below
+//! live: `admin`, `splits`, `membership` with `plan`, `consistency`, `snapshots` and `restore`, `newcomer`, `removal`, `fence`; below
 //! them `storage` and `cache`, which raft reads its log from. `tests/transcripts/` shows each behaviour as a readable log.
 
 mod admin;
@@ -57,6 +59,7 @@ mod consistency;
 mod contacts;
 pub mod effect;
 mod elections;
+mod fence;
 pub mod input;
 pub mod machine;
 mod membership;

@@ -50,6 +50,8 @@ pub struct Restored {
     /// Whether the peer may have voted in an earlier life of this process: then it neither votes nor campaigns for
     /// one election timeout (D8).
     pub may_have_voted: bool,
+    /// Whether the state is missing (D10): see [`Restored::fenced`].
+    pub fenced: bool,
 }
 
 /// A region cannot go on. Fatal to the store.
@@ -118,7 +120,7 @@ impl Region {
         logger: &Logger,
     ) -> Result<Self, RegionError> {
         let Restored { descriptor, peer, apply_state, hard_state, last_index, log_bytes, generation, .. } = restored;
-        let (invitation, may_have_voted) = (restored.invitation, restored.may_have_voted);
+        let (invitation, may_have_voted, fenced) = (restored.invitation, restored.may_have_voted, restored.fenced);
         // Its role is the descriptor's to say. A peer that is not in it was removed, or never initialised.
         let peer = descriptor.peer(peer.id).copied().unwrap_or(peer);
         let logger = logger.new(o!("region" => descriptor.id.0, "peer" => peer.id.0));
@@ -160,6 +162,9 @@ impl Region {
         if region.is_removed() {
             region.applies.stop();
         }
+        if fenced {
+            region.fence();
+        }
         region.remember_invitation(invitation);
         region.check_store()?;
         region.note_uncommitted(hard_state.commit.next(), last_index)?;
@@ -167,7 +172,7 @@ impl Region {
         info!(
             region.logger, "peer started";
             "term" => hard_state.term.0, "applied" => apply_state.applied.0, "commit" => hard_state.commit.0,
-            "last" => last_index.0, "may_have_voted" => may_have_voted,
+            "last" => last_index.0, "may_have_voted" => may_have_voted, "fenced" => fenced,
         );
         Ok(region)
     }
@@ -366,11 +371,11 @@ impl Region {
     }
 
     /// A lone voter leads in the same step in which it campaigns, and raft asserts that its whole log is durable then.
-    /// Everyone else asks for votes first, and the question waits for the log (D1).
+    /// Everyone else asks for votes first, and the question waits for the log (D1). A peer whose state is missing never does.
     pub(crate) fn may_campaign(&self) -> bool {
         let raft = &self.node.raft;
         let durable = self.persists.is_idle() && raft.raft_log.persisted == raft.raft_log.last_index();
-        raft.state == StateRole::Leader || durable || !raft.prs().is_singleton()
+        !self.is_fenced() && (raft.state == StateRole::Leader || durable || !raft.prs().is_singleton())
     }
 
     /// Frees what a region without writes does not need: with thousands of regions, most of them are such.

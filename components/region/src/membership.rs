@@ -351,6 +351,13 @@ impl Region {
         }
     }
 
+    /// A member asked for a snapshot because its state is missing: it is no help to any quorum.
+    pub(crate) fn forget_heard(&mut self, member: PeerId) {
+        if let Some(leader) = self.leader_mut() {
+            leader.heard.remove(&member);
+        }
+    }
+
     /// One tick passed.
     pub(crate) fn tick_members(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
         let Some(leader) = self.leader_mut() else { return Ok(()) };

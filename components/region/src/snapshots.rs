@@ -68,7 +68,7 @@ impl Region {
         let outgoing = self.leader().and_then(|leader| leader.snapshots.get(&to).copied());
         let Some(Outgoing::Building { .. }) = outgoing else { return };
         let usable = built.filter(|built| {
-            let fresh = built.index >= self.node.store().apply_state().truncated;
+            let fresh = built.index >= self.node.store().apply_state().truncated.max(self.requested_by(to));
             let ours = built.descriptor.id == self.descriptor.id;
             fresh && ours && built.descriptor.peer(to).is_some() && self.waits_for_snapshot(to)
         });

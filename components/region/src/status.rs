@@ -19,6 +19,7 @@ impl Region {
             committed: LogIndex(self.node.raft.raft_log.committed),
             apply_state: self.node.store().apply_state(),
             last_index: self.last_index(),
+            fenced: self.is_fenced(),
             log_bytes: self.log_bytes,
             members: members.iter().map(|member| self.member_status(*member)).collect(),
         }

@@ -149,7 +149,9 @@ impl Region {
         require(sane && metadata.term <= message.term, DropReason::BadSnapshot)?;
         require(!self.is_replaying(), DropReason::Restrained)?;
         let fits = !self.is_removed() && self.descriptor_of(message.get_snapshot()).is_some();
-        require(fits, DropReason::BadSnapshot)
+        require(fits, DropReason::BadSnapshot)?;
+        // An older one would make raft acknowledge what is lost.
+        require(!self.is_fenced() || metadata.index >= self.last_index().0, DropReason::BadSnapshot)
     }
 
     fn check_heartbeat(&self, message: &Message) -> Verdict {
@@ -167,9 +169,11 @@ impl Region {
     }
 
     fn check_append_response(&self, message: &Message) -> Verdict {
-        require(message.request_snapshot == 0, DropReason::UnexpectedType)?;
+        // What a member lost was committed, so the leader has it.
+        require(message.request_snapshot == 0 || message.reject, DropReason::UnexpectedType)?;
         let ours = Term(message.term) == self.standing.term && self.node.raft.state == StateRole::Leader;
-        require(!ours || LogIndex(message.index) <= self.last_index(), DropReason::BeyondLog)
+        let newest = LogIndex(message.index.max(message.request_snapshot));
+        require(!ours || newest <= self.last_index(), DropReason::BeyondLog)
     }
 
     fn check_vote_request(&self, message: &Message) -> Verdict {
@@ -208,7 +212,7 @@ fn is_from_newcomer(message: &RegionMessage) -> bool {
 
 fn check_numbers(message: &Message) -> Verdict {
     let terms = [message.term, message.log_term, message.commit_term];
-    let indexes = [message.index, message.commit, message.reject_hint];
+    let indexes = [message.index, message.commit, message.reject_hint, message.request_snapshot];
     // Term 0 stands for a peer's message to itself.
     require(message.term > 0 && terms.iter().all(|term| *term < MAX_NUMBER), DropReason::BadTerm)?;
     require(indexes.iter().all(|index| *index < MAX_NUMBER), DropReason::BadIndex)

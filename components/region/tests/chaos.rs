@@ -1,5 +1,5 @@
-//! Random delivery, loss, reordering, duplication, slow disks, crashes, partitions, splits, changes of members and
-//! snapshots, from one seed each.
+//! Random delivery, loss, reordering, duplication, slow disks, crashes, partitions, splits, changes of members, snapshots and
+//! their loss, from one seed each.
 //!
 //! What must hold, always: a region's term has one leader; members apply the same entries, and compare equal; a client is
 //! answered once; a write that was refused is never applied, one that was acknowledged is; a read sees every write of its
@@ -34,6 +34,7 @@ struct Seen {
     splits: usize,
     changes: usize,
     snapshots: usize,
+    damaged: usize,
     destroyed: usize,
 }
 
@@ -69,11 +70,14 @@ impl Chaos {
             ..RegionConfig::default()
         };
         let ids: Vec<u64> = (1..=voters + learners).collect();
+        let many = voters >= 3;
         let (voters, learners) = ids.split_at(voters as usize);
         let mut cluster = Cluster::new(config, voters, learners);
         // All that a stale peer knows may be gone.
         cluster.has_placement_driver = true;
         let lives = rng.below(4) > 0;
+        // A voter without its state helps no quorum, and nobody knows that of it at once.
+        cluster.spares_voters = lives || !many;
         Self { cluster, rng, asked: 0, regions: 1, newcomers: 0, lives, reads: BTreeMap::new() }
     }
 
@@ -92,6 +96,7 @@ impl Chaos {
             (member.holds_persist, member.holds_apply, member.holds_build) = (true, true, true);
         }
         let id = self.some_member();
+        self.damage(id);
         match self.rng.below(100) {
             0..45 => self.deliver(),
             45..56 => self.cluster.tick(id),
@@ -114,6 +119,13 @@ impl Chaos {
             98 => self.cluster.round(id, vec![Input::CheckConsistency]),
             _ => self.ids().into_iter().for_each(|id| self.cluster.persist(id)),
         }
+    }
+
+    /// Decides whether the next snapshot that this member takes is lost. One member at a time is without its state.
+    fn damage(&mut self, id: u64) {
+        let whole = self.cluster.members.values().all(|member| member.marker.is_none());
+        self.cluster.members.values_mut().for_each(|member| member.loses_files &= whole);
+        self.cluster.member(id).loses_files = whole && self.rng.one_in(3);
     }
 
     fn deliver(&mut self) {
@@ -301,6 +313,7 @@ impl Chaos {
     fn release(&mut self, id: u64) {
         let Some(member) = self.cluster.members.get_mut(&id) else { return };
         (member.holds_persist, member.holds_apply, member.holds_build) = (false, false, false);
+        member.loses_files = false;
         if member.region.is_none() {
             self.cluster.start(id, true);
         }
@@ -406,6 +419,7 @@ impl Chaos {
             splits: count(|_, answer| matches!(answer, Answer::Split(_))),
             changes: count(|name, answer| name.starts_with('=') && *answer == Answer::Done),
             snapshots: self.cluster.installed,
+            damaged: self.cluster.fenced,
             destroyed: self.cluster.destroyed,
         }
     }
@@ -434,6 +448,7 @@ fn invariants_hold_in_chaos() {
         all.splits += seen.splits;
         all.changes += seen.changes;
         all.snapshots += seen.snapshots;
+        all.damaged += seen.damaged;
         all.destroyed += seen.destroyed;
     }
     let seeds = SEEDS as usize;
@@ -442,6 +457,7 @@ fn invariants_hold_in_chaos() {
         all.splits > seeds / 4 && all.changes > seeds && all.snapshots > seeds && all.destroyed > seeds / 2,
         "{all:?}"
     );
+    assert!(all.damaged > seeds / 4, "{all:?}");
 }
 
 #[test]

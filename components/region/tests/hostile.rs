@@ -94,7 +94,12 @@ fn types_that_members_never_send() {
         }
     }
     let wants_snapshot = message(3, LEADER, MessageType::MsgAppendResponse, |m| m.request_snapshot = 1);
-    assert_dropped(&mut cluster, "a request for a snapshot", wants_snapshot, DropReason::UnexpectedType);
+    assert_dropped(
+        &mut cluster,
+        "an acknowledgement that asks for a snapshot",
+        wants_snapshot,
+        DropReason::UnexpectedType,
+    );
 }
 
 /// What is wrong, the message, and the reason for which it must be dropped.
@@ -147,6 +152,13 @@ fn messages_to_the_leader() {
     let cases: &[Case] = &[
         ("an acknowledgement beyond the log", MsgAppendResponse, |m| m.index = 8, BeyondLog),
         ("a refusal beyond the log", MsgAppendResponse, |m| (m.index, m.reject) = (8, true), BeyondLog),
+        (
+            "a request for a later snapshot",
+            MsgAppendResponse,
+            |m| (m.request_snapshot, m.reject) = (8, true),
+            BeyondLog,
+        ),
+        ("a request beyond reason", MsgAppendResponse, |m| (m.request_snapshot, m.reject) = (HUGE, true), BadIndex),
         ("a hint beyond reason", MsgAppendResponse, |m| (m.reject_hint, m.reject) = (u64::MAX, true), BadIndex),
         ("a heartbeat from a second leader", MsgHeartbeat, |_| (), SecondLeader),
         ("an append from a second leader", MsgAppend, |m| append(m, 7, 6, &[]), SecondLeader),

@@ -269,6 +269,7 @@ fn contradicting_indexes_are_refused_at_the_start() {
         generation: Generation(1),
         invitation: None,
         may_have_voted: false,
+        fenced: false,
     };
     let start = |restored| {
         let config = Arc::new(RegionConfig::default());

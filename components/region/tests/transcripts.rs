@@ -24,6 +24,7 @@
 //! - `drop M->N`: loses what is on its way from M to N now. `cut M` and `heal M`: M can neither send nor receive.
 //! - `hold persist M`, `persist M [TIMES]`, `release persist M`: M's disk works on demand only. The same with `apply`,
 //!   and with `build` for snapshots.
+//! - `damage M` and `mend M`: M's process dies between the two writes that bracket a snapshot's data, and its files are damaged.
 //! - `crash M`, `restart M`, `lose state M`: M's process dies; starts again; its state engine is back at its birth.
 //! - `status M`.
 #![allow(clippy::unwrap_used)]
@@ -184,6 +185,8 @@ impl Script {
             ["hold", "persist", id] => cluster.member(number(id)).holds_persist = true,
             ["hold", "build", id] => cluster.member(number(id)).holds_build = true,
             ["build", id] => cluster.build(number(id)),
+            ["damage", id] => cluster.member(number(id)).loses_files = true,
+            ["mend", id] => cluster.member(number(id)).loses_files = false,
             ["hold", "apply", id] => cluster.member(number(id)).holds_apply = true,
             ["release", "persist", id] => {
                 cluster.member(number(id)).holds_persist = false;

@@ -125,6 +125,7 @@ fn restore(
         log_bytes,
         generation: Generation(1),
         may_have_voted: !fresh && !planted.has(PlantedBug::RestartedVoterVotes),
+        fenced: false,
     })
 }
 

@@ -52,6 +52,9 @@ pub struct Cluster {
     pub inconsistent: Vec<u64>,
     /// How many snapshots were installed, and how many members destroyed.
     pub installed: usize,
+    /// How many snapshots were damaged behind their markers, and whether voters' are not.
+    pub fenced: usize,
+    pub spares_voters: bool,
     pub has_placement_driver: bool,
     pub destroyed: usize,
     answers_traced: usize,
@@ -82,6 +85,8 @@ impl Cluster {
             snapshots: BTreeMap::new(),
             inconsistent: Vec::new(),
             installed: 0,
+            fenced: 0,
+            spares_voters: false,
             has_placement_driver: false,
             destroyed: 0,
             answers_traced: 0,
@@ -280,7 +285,8 @@ impl Cluster {
         let kept = split.derived.range.clone();
         self.say(|| format!("  {id} is split at {}, and keeps {}", split.index, describe::range(&kept)));
         for Child { descriptor, peer, created } in split.children {
-            let known = self.members.get(&peer.id.0).is_some_and(Member::is_initialised);
+            let known =
+                self.members.get(&peer.id.0).is_some_and(|child| child.is_initialised() || child.marker.is_some());
             if known || !created {
                 continue;
             }
@@ -328,18 +334,24 @@ impl Cluster {
         let range = &apply.descriptor.range;
         let others = self.members.values().filter(|other| other.peer.id.0 != id);
         let here = others.filter(|other| other.peer.store_id == apply.peer.store_id);
-        let overlap = here.into_iter().any(|other| {
-            other.is_initialised() && other.applier.descriptor.range.overlaps(range) && !other.applier.is_removed()
-        });
+        let overlap = here.into_iter().any(|other| other.owns().is_some_and(|owned| owned.overlaps(range)));
+        let votes = apply.descriptor.peer(apply.peer.id).is_some_and(|peer| peer.role != PeerRole::Learner);
+        let spared = self.spares_voters && votes;
         while self.write(id).is_some() {}
         let member = self.member(id);
         member.region = None;
         member.applying.clear();
         if let Some(data) = data.filter(|_| !overlap) {
-            member.install(&data, apply.apply_state, apply.hard_state);
-            self.installed += 1;
             let index = apply.apply_state.applied;
-            self.say(|| format!("  {id} has the snapshot at {index}: {}", describe::range(range)));
+            if member.loses_files && !spared {
+                member.fence(data.built.descriptor, apply.apply_state, apply.hard_state);
+                self.fenced += 1;
+                self.say(|| format!("  {id} dies, and finds the snapshot at {index} damaged when it starts again"));
+            } else {
+                member.install(&data, apply.apply_state, apply.hard_state);
+                self.installed += 1;
+                self.say(|| format!("  {id} has the snapshot at {index}: {}", describe::range(range)));
+            }
         } else if overlap {
             self.say(|| {
                 format!("  {id} cannot take the snapshot: another region has a part of {}", describe::range(range))

@@ -129,6 +129,9 @@ fn raft_message(message: &Message) -> String {
         MessageType::MsgAppend => {
             format!("append (term {term}) after {index}@{log_term} {} commit {commit}", entries(&message.entries))
         }
+        MessageType::MsgAppendResponse if message.request_snapshot > 0 => {
+            format!("needs a snapshot (term {term}) at {} or later", message.request_snapshot)
+        }
         MessageType::MsgAppendResponse if message.reject => {
             format!("append refused (term {term}) after {index}, try {}@{log_term}", message.reject_hint)
         }

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use engine::memory::MemDisk;
 use engine::meta::{self, RegionState};
 use engine::{
-    ApplyState, Durability, Family, HardState, Invitation, IterRange, LogBatch, LogEngine, LogOp, StateBatch,
-    StateEngine, StateRead, WriterId,
+    ApplyState, Durability, Family, HardState, Invitation, IterRange, LogBatch, LogEngine, LogOp, SnapshotMarker,
+    StateBatch, StateEngine, StateRead, WriterId,
 };
 use region::{Apply, BuildSnapshot, BuiltSnapshot, Input, Persist, Region, Restored};
-use types::{ColumnFamily, Generation, Peer, PeerId, RegionDescriptor, RegionId, Round, StoreId};
+use types::{ColumnFamily, Generation, KeyRange, Peer, PeerId, RegionDescriptor, RegionId, Round, StoreId};
 
 pub const FIRST: ApplyState = ApplyState::BORN;
 
@@ -69,6 +69,10 @@ pub struct Member {
     /// Snapshots that are ordered and not built.
     pub building: VecDeque<BuildSnapshot>,
     pub holds_build: bool,
+    /// Whether the files of the next snapshot are damaged behind its marker.
+    pub loses_files: bool,
+    /// The snapshot that replaced the log, and whose files are damaged.
+    pub marker: Option<SnapshotMarker>,
     /// Which message made the member.
     pub invitation: Option<Invitation>,
     /// What comes with the next round.
@@ -111,6 +115,8 @@ impl Member {
             holds_apply: false,
             building: VecDeque::new(),
             holds_build: false,
+            loses_files: false,
+            marker: None,
             invitation: None,
             inbox: Vec::new(),
             arbiter: Arc::clone(arbiter),
@@ -122,7 +128,7 @@ impl Member {
         }
     }
 
-    fn write_hard_state(&self, hard_state: HardState) {
+    pub fn write_hard_state(&self, hard_state: HardState) {
         let op = LogOp::Append { region: self.id, peer: self.peer.id, entries: Vec::new(), hard_state };
         self.log.write(LogBatch { ops: vec![op] }, Durability::Synced).unwrap();
     }
@@ -130,6 +136,14 @@ impl Member {
     /// Whether the member knows its region.
     pub fn is_initialised(&self) -> bool {
         !self.applier.descriptor.peers.is_empty()
+    }
+
+    /// The range that the member owns on its store, if it owns one. A snapshot's marker keeps its range reserved.
+    pub fn owns(&self) -> Option<&KeyRange> {
+        if let Some(marker) = &self.marker {
+            return Some(&marker.descriptor.range);
+        }
+        (self.is_initialised() && !self.applier.is_removed()).then_some(&self.applier.descriptor.range)
     }
 
     /// A split makes the region here, of what the parent's state machine holds; a peer that a message had made keeps what it
@@ -145,12 +159,30 @@ impl Member {
 
     /// A snapshot replaces log and state (D10).
     pub fn install(&mut self, snapshot: &SnapshotData, apply_state: ApplyState, hard_state: HardState) {
-        let forget = LogOp::Remove { region: self.id, next_peer: self.peer.id };
-        self.log.write(LogBatch { ops: vec![forget] }, Durability::Synced).unwrap();
-        self.write_hard_state(hard_state);
+        self.reset_log(hard_state);
+        self.marker = None;
         self.cut = RegionState { descriptor: snapshot.built.descriptor.clone(), apply_state };
         self.installed = snapshot.pairs.clone();
         self.lose_state();
+    }
+
+    /// A snapshot has replaced the log, the process died, and the files are damaged (D10).
+    pub fn fence(&mut self, descriptor: RegionDescriptor, apply_state: ApplyState, hard_state: HardState) {
+        self.reset_log(hard_state);
+        let ApplyState { applied: index, applied_term: term, .. } = apply_state;
+        let clear = vec![descriptor.range.clone()];
+        let peer = self.peer.id;
+        self.marker = Some(SnapshotMarker { peer, descriptor, index, term, number: 1, clear, absorbed: Vec::new() });
+        let nothing = RegionDescriptor { id: self.id, ..RegionDescriptor::default() };
+        self.cut = RegionState { descriptor: nothing, apply_state: ApplyState::default() };
+        self.installed.clear();
+        self.lose_state();
+    }
+
+    fn reset_log(&self, hard_state: HardState) {
+        let forget = LogOp::Remove { region: self.id, next_peer: self.peer.id };
+        self.log.write(LogBatch { ops: vec![forget] }, Durability::Synced).unwrap();
+        self.write_hard_state(hard_state);
     }
 
     /// A snapshot of what the state machine holds now.
@@ -161,7 +193,7 @@ impl Member {
         SnapshotData { built: BuiltSnapshot { descriptor, index, term }, pairs }
     }
 
-    fn hard_state(&self) -> HardState {
+    pub fn hard_state(&self) -> HardState {
         let stored = self.log.region(self.id).unwrap().and_then(|stored| stored.state);
         stored.map(|state| state.hard_state).unwrap_or_default()
     }
@@ -183,6 +215,9 @@ impl Member {
         let apply_state = self.apply_state();
         let mut hard_state = self.hard_state();
         let generation = Generation(self.generation);
+        if let Some(marker) = &self.marker {
+            return Restored::fenced(marker, self.peer, hard_state, generation);
+        }
         if !self.is_initialised() {
             let invitation = self.invitation;
             return Restored::uninitialised(self.id, self.peer, hard_state, invitation, generation, may_have_voted);
@@ -201,6 +236,7 @@ impl Member {
             generation,
             invitation: None,
             may_have_voted,
+            fenced: false,
         }
     }
 
