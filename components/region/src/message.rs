@@ -3,7 +3,7 @@
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 pub use raft::eraftpb::MessageType;
-use types::{Peer, RegionEpoch, RegionId};
+use types::{KeyRange, Peer, RegionEpoch, RegionId};
 
 /// What peers say to each other beside raft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +31,21 @@ pub struct RegionMessage {
     pub raft: Message,
     /// What is said beside raft.
     pub note: Option<Note>,
+    /// Where the region lies, in a message by which its receiver [may be made](Self::may_make_a_peer): a store that still
+    /// has another region there waits for that one to split, or to go (raftstore-rules §2).
+    pub range: Option<KeyRange>,
 }
 
 impl RegionMessage {
+    /// Whether a store that has no peer for the message may make one: a question for a vote, or the word of a leader that
+    /// does not know that anything of the region is there. Everything else speaks to a peer that was there before
+    /// (raftstore-rules §2).
+    pub fn may_make_a_peer(&self) -> bool {
+        let asks = matches!(self.raft.get_msg_type(), MessageType::MsgRequestVote | MessageType::MsgRequestPreVote);
+        let greets = self.raft.get_msg_type() == MessageType::MsgHeartbeat && self.raft.commit == 0;
+        self.note.is_none() && (asks || greets)
+    }
+
     /// Raft's part as bytes, to travel opaquely inside our own messages.
     pub fn raft_bytes(&self) -> Vec<u8> {
         self.raft.write_to_bytes().expect("a raft message has no required field that could be missing")

@@ -150,14 +150,16 @@ impl Region {
             return;
         };
         debug!(self.logger, "send"; "to" => message.to, "type" => ?message.get_msg_type(), "term" => message.term);
-        let message = RegionMessage {
+        let mut message = RegionMessage {
             region: self.descriptor.id,
             from: self.peer,
             to,
             epoch: self.descriptor.epoch,
             raft: message,
             note: None,
+            range: None,
         };
+        message.range = message.may_make_a_peer().then(|| self.descriptor.range.clone());
         if is_snapshot(&message.raft) {
             self.send_snapshot(message, effects);
         } else {

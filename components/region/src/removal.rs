@@ -208,6 +208,7 @@ impl Region {
             epoch: self.descriptor.epoch,
             raft: raft::eraftpb::Message::default(),
             note: Some(note),
+            range: None,
         }));
     }
 }

@@ -38,6 +38,7 @@ fn message(from: u64, to: u64, kind: MessageType, change: impl FnOnce(&mut Messa
         epoch: types::RegionEpoch::INITIAL,
         raft,
         note: None,
+        range: None,
     }
 }
 

@@ -14,7 +14,7 @@ use support::{Cluster, pairs};
 use types::{ClusterId, ColumnFamily, InstanceId, LogIndex, RegionDescriptor, StoreId};
 
 fn engines(disk: &MemDisk) -> Engines {
-    Engines::in_memory(&disk).unwrap()
+    Engines::in_memory(disk).unwrap()
 }
 
 fn ident(instance: u64) -> StoreIdent {

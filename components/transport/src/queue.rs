@@ -124,6 +124,7 @@ mod tests {
             epoch: Default::default(),
             raft,
             note: None,
+            range: None,
         }
     }
 

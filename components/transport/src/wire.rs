@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto::transport as wire;
 use region::{Note, RegionMessage};
-use types::{Peer, PeerRole, RegionEpoch, StoreId};
+use types::{KeyRange, Peer, PeerRole, RegionEpoch, StoreId};
 
 /// The version of the protocol that this build speaks.
 pub(crate) const VERSION: u32 = 1;
@@ -62,7 +62,8 @@ pub(crate) fn size(message: &RegionMessage) -> usize {
         Some(Note::Members(members)) => members.len(),
         _ => 0,
     };
-    OVERHEAD_BYTES + entries + raft.context.len() + snapshot.data.len() + 20 * members + PEER_BYTES * told
+    let range = message.range.as_ref().map_or(0, |range| range.start.len() + range.end.len() + ENTRY_OVERHEAD_BYTES);
+    OVERHEAD_BYTES + range + entries + raft.context.len() + snapshot.data.len() + 20 * members + PEER_BYTES * told
 }
 
 /// The message as it travels.
@@ -75,6 +76,7 @@ pub(crate) fn encode(message: &RegionMessage) -> wire::RegionMessage {
         version: message.epoch.version,
         raft: Bytes::from(message.raft_bytes()),
         note: message.note.as_ref().map(encode_note),
+        range: message.range.clone().map(|KeyRange { start, end }| wire::KeyRange { start, end }),
     }
 }
 
@@ -117,7 +119,8 @@ pub(crate) fn decode(message: wire::RegionMessage, from: StoreId, to: StoreId) -
     let raft = RegionMessage::parse_raft(&message.raft).ok_or(MessageError::Raft(message.raft.len()))?;
     let epoch = RegionEpoch { conf_ver: message.conf_ver, version: message.version };
     let note = message.note.map(decode_note).transpose()?;
-    Ok(RegionMessage { region: message.region_id.into(), from: sender, to: destination, epoch, raft, note })
+    let range = message.range.map(|range| KeyRange { start: range.start, end: range.end });
+    Ok(RegionMessage { region: message.region_id.into(), from: sender, to: destination, epoch, raft, note, range })
 }
 
 fn decode_peer(peer: Option<wire::PeerId>, field: &'static str) -> Result<Peer, MessageError> {
@@ -148,6 +151,7 @@ mod tests {
             epoch,
             raft,
             note: None,
+            range: Some(KeyRange::new(vec![1; 9], vec![2; 9])),
         }
     }
 

@@ -392,5 +392,6 @@ fn transport_message(message: &region::RegionMessage) -> RegionMessage {
         version: 0,
         raft: message.raft_bytes().into(),
         note: None,
+        range: None,
     }
 }

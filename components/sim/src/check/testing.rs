@@ -141,6 +141,7 @@ pub fn message(kind: MessageType, from: u64, to: u64, term: u64) -> RegionMessag
         epoch: RegionEpoch::INITIAL,
         raft: Default::default(),
         note: None,
+        range: None,
     };
     message.raft.set_msg_type(kind);
     (message.raft.from, message.raft.to, message.raft.term) = (message.from.id.0, message.to.id.0, term);

@@ -210,6 +210,7 @@ pub fn message(from: u64, to: u64, number: u64) -> RegionMessage {
         epoch: Default::default(),
         raft,
         note: None,
+        range: None,
     }
 }
 
@@ -224,6 +225,7 @@ pub fn travelling(from: u64, to: u64, number: u64) -> proto::transport::RegionMe
         version: 1,
         raft: message(from, to, number).raft_bytes().into(),
         note: None,
+        range: None,
     }
 }
 
