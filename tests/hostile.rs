@@ -320,6 +320,7 @@ fn damaged_raft_messages_harm_nobody() {
                 version: route.descriptor.epoch.version,
                 raft: raft.into(),
                 note: None,
+                range: None,
             };
             // Also for a region that is not there, and from nobody.
             let elsewhere = RegionMessage { region_id: u64::MAX, ..message.clone() };

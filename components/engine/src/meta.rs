@@ -176,6 +176,30 @@ pub fn put_region(batch: &mut StateBatch, region: &RegionState) {
     batch.put(Family::Meta, apply_state_key(id), region.apply_state.encode());
 }
 
+/// Adds to a batch that a peer is gone: its records are removed, and what is still to be done for it is noted (D9).
+pub fn put_gone(batch: &mut StateBatch, gone: &Gone) {
+    batch.delete(Family::Meta, descriptor_key(gone.region));
+    batch.delete(Family::Meta, apply_state_key(gone.region));
+    batch.put(Family::Meta, gone_key(gone.region, gone.peer), gone.encode());
+}
+
+/// The peers that were removed and whose data is still to be cleared, ordered by region.
+///
+/// # Errors
+/// `Record` when a record does not read.
+pub fn read_gone(state: &dyn StateRead) -> Result<Vec<Gone>> {
+    let tag = |tag: u8| Bytes::copy_from_slice(&[tag]);
+    let range = IterRange::new(KeyRange { start: tag(GONE_TAG), end: tag(GONE_TAG + 1) });
+    let mut iter = state.iter(Family::Meta, range)?;
+    let mut gone = Vec::new();
+    let mut valid = iter.seek_to_first()?;
+    while valid {
+        gone.push(Gone::decode(iter.value()).map_err(record_error)?);
+        valid = iter.next()?;
+    }
+    Ok(gone)
+}
+
 /// All regions that S holds, ordered by id.
 ///
 /// # Errors

@@ -276,6 +276,23 @@ impl Region {
         self.generation
     }
 
+    /// The region as this peer knows it; without members while it is not initialised.
+    pub fn descriptor(&self) -> &Arc<RegionDescriptor> {
+        &self.descriptor
+    }
+
+    /// This store's peer.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// The newest entry that was handed to apply and is not known to be applied. None for a removed peer: apply executes
+    /// nothing more of it.
+    pub fn unfinished_apply(&self) -> Option<LogIndex> {
+        let applied = self.node.store().apply_state().applied;
+        (!self.is_removed() && applied < self.handed_out()).then(|| self.handed_out())
+    }
+
     /// The newest [`Persist`](crate::Persist) that is not known to be durable.
     pub fn unfinished_persist(&self) -> Option<ReadyNumber> {
         self.persists.newest_outstanding()

@@ -67,7 +67,7 @@ fn from_leader(cluster: &Cluster, kind: MessageType, change: impl FnOnce(&mut Me
     raft.set_msg_type(kind);
     change(&mut raft);
     let epoch = cluster.region_of(1).epoch;
-    let message = RegionMessage { region: REGION, from: voter(1), to: voter(3), epoch, raft, note: None };
+    let message = RegionMessage { region: REGION, from: voter(1), to: voter(3), epoch, raft, note: None, range: None };
     Input::Message(Box::new(message))
 }
 

@@ -28,7 +28,7 @@ fn from_leader(cluster: &Cluster, kind: MessageType, change: impl FnOnce(&mut Me
     raft.set_msg_type(kind);
     change(&mut raft);
     let epoch = cluster.region_of(1).epoch;
-    RegionMessage { region: REGION, from: voter(1), to: voter(3), epoch, raft, note: None }
+    RegionMessage { region: REGION, from: voter(1), to: voter(3), epoch, raft, note: None, range: None }
 }
 
 /// The leader of newer members, of which member 3 is none, tells it to go.

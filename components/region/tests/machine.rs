@@ -31,7 +31,15 @@ fn from_leader(to: u64, kind: MessageType, change: impl FnOnce(&mut Message)) ->
     raft.set_msg_type(kind);
     change(&mut raft);
     let epoch = types::RegionEpoch::INITIAL;
-    Input::Message(Box::new(RegionMessage { region: REGION, from: peer(1), to: peer(to), epoch, raft, note: None, range: None }))
+    Input::Message(Box::new(RegionMessage {
+        region: REGION,
+        from: peer(1),
+        to: peer(to),
+        epoch,
+        raft,
+        note: None,
+        range: None,
+    }))
 }
 
 fn conf_change(index: u64, term: u64) -> Entry {

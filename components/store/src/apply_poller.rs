@@ -40,7 +40,9 @@ pub(crate) struct ApplyHandler {
 impl ApplyHandler {
     /// A poller that counts its batches under `writer`, from the newest one that the state engine holds on (D3).
     pub(crate) fn new(shared: Arc<Shared>, writer: WriterId, written: Round) -> Self {
-        let round = ApplyRound::new(Arc::clone(&shared.engines.state), writer, written).planting(shared.config.planted);
+        let round = ApplyRound::new(Arc::clone(&shared.engines.state), writer, written)
+            .with_arbiter(shared.lifecycle.claims.clone())
+            .planting(shared.config.planted);
         Self { shared, writer, round, started: Instant::ORIGIN, current: RegionId(0) }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use region::RegionConfig;
 use types::PlantedBugs;
 
+use crate::snapshots::SnapshotConfig;
+
 /// Settings of a store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
@@ -30,6 +32,10 @@ pub struct StoreConfig {
     pub max_unflushed_log_bytes: u64,
     /// Age of the oldest unflushed round at which a flush is forced.
     pub max_unflushed_age: Duration,
+    /// How long an operation waits for others to share its flush (D4).
+    pub fence_wait: Duration,
+    /// Settings of snapshots.
+    pub snapshots: SnapshotConfig,
     /// How long a stopping store tries to hand its leaders over.
     pub stop_timeout: Duration,
     /// Bugs to be found by the simulator; always none in a build for users.
@@ -50,6 +56,8 @@ impl Default for StoreConfig {
             upkeep_interval: Duration::from_secs(1),
             max_unflushed_log_bytes: 512 << 20,
             max_unflushed_age: Duration::from_secs(600),
+            fence_wait: Duration::from_millis(100),
+            snapshots: SnapshotConfig::default(),
             stop_timeout: Duration::from_secs(5),
             planted: PlantedBugs::NONE,
         }

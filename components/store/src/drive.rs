@@ -3,23 +3,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use apply::RegionApplier;
 use crossbeam_channel::bounded;
 use engine::{Durability, LogBatch, LogOp, WriterId};
 use parking_lot::Mutex;
-use region::{Input, Region, Restored, Role};
+use region::{Input, Restored};
 use runtime::system::{System, SystemConfig};
 use slog::{info, o};
-use types::{PlantedBug, Responder};
+use types::{Instant, PlantedBug, RegionId};
 
-use crate::apply_poller::{ApplyActor, ApplyHandler};
+use crate::apply_poller::ApplyHandler;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::handle::{RegionView, StoreHandle, StoreState};
+use crate::handle::{StoreHandle, StoreState};
+use crate::hashes::Hashes;
+use crate::lifecycle::{Claims, Lifecycle, LifecycleWorker};
 use crate::log_writer::{LogWriter, QUEUED_ROUNDS, RoundWriter};
-use crate::raft_poller::{RaftActor, RaftHandler};
+use crate::panic::catch;
+use crate::peers::NewPeer;
+use crate::raft_poller::RaftHandler;
 use crate::recovery::{read_round, recover, replay_targets};
 use crate::shared::{Engines, Shared, Status, Surroundings};
+use crate::snapshots::{SnapshotWorker, Snapshots};
 use crate::table::RegionTable;
 use crate::upkeep::{CleanUpQueue, Upkeep};
 
@@ -34,9 +38,11 @@ impl Store {
     /// # Errors
     /// When the store is not bootstrapped, when an engine fails, or when the engines contradict each other.
     pub fn open(config: StoreConfig, engines: Engines, around: Surroundings) -> Result<Self, StoreError> {
-        let recovered = recover(&engines, config.planted)?;
+        let recovered = recover(&engines, config.planted, &around.logger)?;
         fail_point!("open-recovered");
         let ident = recovered.ident;
+        let next_snapshot = recovered.next_snapshot;
+        let snapshots = Snapshots::new(config.snapshots, &engines, next_snapshot, &around.metrics.snapshots);
         let around = Surroundings { logger: around.logger.new(o!("store_id" => ident.store.0)), ..around };
         let instances: BTreeMap<_, _> = engines.log.instances()?.into_iter().collect();
         let system = SystemConfig {
@@ -50,18 +56,25 @@ impl Store {
             apply: System::new(format!("apply-{}", ident.store), system, around.metrics.apply_system.clone()),
             table: RegionTable::default(),
             clean_up: CleanUpQueue::default(),
-            status: Status::new(replay_targets(&recovered.regions), Arc::clone(&around.metrics)),
+            status: Status::new(replay_targets(&recovered.peers), Arc::clone(&around.metrics)),
             instances: Mutex::new(instances),
+            lifecycle: Lifecycle::new(Claims::new(recovered.claims)),
+            snapshots,
+            hashes: Hashes::default(),
             config,
             engines,
             around,
         });
-        delete_truncated(&shared, &recovered.regions)?;
+        delete_truncated(&shared, &recovered.peers)?;
         fail_point!("open-logs-deleted");
-        let count = recovered.regions.len();
-        for restored in recovered.regions {
-            register(&shared, restored)?;
+        for restored in recovered.peers {
+            let peer = NewPeer::new(&shared, restored)?;
+            if let Some(view) = peer.view.clone() {
+                shared.table.insert(view);
+            }
+            peer.begin(&shared);
         }
+        let count = shared.table.len();
         shared.around.metrics.regions.set(count as i64);
         info!(shared.around.logger, "store opened";
             "cluster_id" => ident.cluster.0, "instance" => format!("{:016x}", ident.instance.0),
@@ -95,7 +108,9 @@ impl Store {
         let apply: Result<Vec<_>, _> =
             (0..shared.config.apply_pollers.max(1)).map(|number| apply_handler(&shared, number as u16)).collect();
         let writer = threaded.then(|| RoundWriter::new(Arc::clone(&shared), rounds));
-        Ok(Stepper { raft, apply: apply?, writer, upkeep: Upkeep::new(), shared })
+        let lifecycle = LifecycleWorker::new(Arc::clone(&shared))?;
+        let snapshots = SnapshotWorker::new(Arc::clone(&shared));
+        Ok(Stepper { raft, apply: apply?, writer, upkeep: Upkeep::new(), lifecycle, snapshots, shared })
     }
 }
 
@@ -113,27 +128,26 @@ fn delete_truncated(shared: &Shared, regions: &[Restored]) -> Result<(), StoreEr
     Ok(())
 }
 
-fn register(shared: &Arc<Shared>, restored: Restored) -> Result<(), StoreError> {
-    let id = restored.descriptor.id;
-    let descriptor = Arc::new(restored.descriptor.clone());
-    let (peer, apply_state, term) = (restored.peer, restored.apply_state, restored.hard_state.term);
-    let log = Arc::clone(&shared.engines.log);
-    let region = Region::new(Arc::new(shared.config.region.clone()), restored, log, &shared.around.logger)?;
-    let role = Role::Follower;
-    shared.table.insert(RegionView { descriptor: Arc::clone(&descriptor), peer, role, term, leader: None });
-    let applier = RegionApplier::new(descriptor, peer.id, apply_state);
-    shared.apply.register(id.0, ApplyActor { applier });
-    shared.raft.register(id.0, RaftActor::new(id, region));
-    // The first round makes what was committed before the restart be replayed without waiting for a message.
-    let _ = shared.raft.force_send(id.0, Input::Inspect(Responder::new(|_| {})).into());
-    Ok(())
-}
-
 pub(crate) fn apply_handler(shared: &Arc<Shared>, number: u16) -> Result<ApplyHandler, StoreError> {
     let shares = shared.config.planted.has(PlantedBug::RoundKeyShared);
     let writer = WriterId::Apply(if shares { 0 } else { number });
     let written = read_round(&*shared.engines.state, writer)?;
     Ok(ApplyHandler::new(Arc::clone(shared), writer, written))
+}
+
+/// Does a step of a worker. The store fails by its error, or by its panic.
+pub(crate) fn guarded(shared: &Shared, step: impl FnOnce() -> Result<bool, StoreError>) -> bool {
+    match catch(step) {
+        Ok(Ok(stepped)) => stepped,
+        Ok(Err(error)) => {
+            shared.fail(error);
+            false
+        }
+        Err(cause) => {
+            shared.fail(StoreError::Panic { region: RegionId(0), cause });
+            false
+        }
+    }
 }
 
 /// Makes every region's clock tick once.
@@ -155,6 +169,8 @@ pub struct Stepper {
     /// The log writer's end, where the log is not written by the raft pollers.
     writer: Option<RoundWriter>,
     upkeep: Upkeep,
+    lifecycle: LifecycleWorker,
+    snapshots: SnapshotWorker,
 }
 
 impl Stepper {
@@ -178,7 +194,35 @@ impl Stepper {
         for poller in 0..self.apply.len() {
             stepped |= self.step_apply(poller, |_| Some(0));
         }
+        stepped |= self.step_lifecycle();
+        stepped |= self.step_snapshots();
         stepped
+    }
+
+    /// Whether anything waits for the lifecycle's queue or is on its way through it. It may have to wait for a fence, see
+    /// [`lifecycle_due`](Self::lifecycle_due), or for another poller.
+    pub fn has_lifecycle_work(&self) -> bool {
+        self.lifecycle.has_work()
+    }
+
+    /// When a step of the lifecycle has something to do although nothing new came to it: a fence.
+    pub fn lifecycle_due(&self) -> Option<Instant> {
+        self.lifecycle.due()
+    }
+
+    /// One durable step of births, removals and snapshots in place of what peers had. False when there was nothing to do.
+    pub fn step_lifecycle(&mut self) -> bool {
+        self.shared.is_running() && guarded(&self.shared, || self.lifecycle.step())
+    }
+
+    /// Whether snapshots are to be built or regions to be hashed.
+    pub fn has_snapshot_work(&self) -> bool {
+        self.snapshots.has_work()
+    }
+
+    /// One bounded step of building snapshots and hashing regions. False when there was nothing to do.
+    pub fn step_snapshots(&mut self) -> bool {
+        self.shared.is_running() && guarded(&self.shared, || self.snapshots.step())
     }
 
     /// Steps until there is nothing to do.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use bytes::Bytes;
 use engine::{Durability, EngineError, LogBatch, LogOp, StoreIdent};
 use observe::metrics::store::ProposalKind;
 use proto::log::Command;
@@ -11,6 +12,7 @@ use region::{
     Role, SplitRequest, SplitResponder, TransferResponder,
 };
 use runtime::system::SendError;
+use snapshot::{Received, Reception, Refusal, Transfer, TransferStatus};
 use types::{
     InstanceId, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError, RequestHeader,
     Responder, SplitPlan, StoreId, Term, WriteResponder,
@@ -21,6 +23,7 @@ use crate::metrics;
 use crate::raft_poller::RaftMessage;
 use crate::rebuild::RebuildResponder;
 use crate::shared::{Engines, Shared};
+use crate::snapshots::incoming;
 
 /// Carries messages to other stores. Must not block: a full queue drops the message (raft sends again).
 pub trait Outbox: Send + Sync + 'static {
@@ -234,13 +237,55 @@ impl StoreHandle {
     pub fn receive(&self, message: RegionMessage) {
         let (metrics, kind) = (&self.shared.around.metrics, metrics::message_type(&message));
         metrics.messages_received[kind].inc();
-        let region = message.region.0;
         let here = message.to.store_id == self.shared.ident.store;
-        // No store of this build sends a snapshot, or removes a peer: who does so is a stranger.
-        let foreign = message.note.is_some() || message.raft.get_msg_type() == MessageType::MsgSnapshot;
-        if !here || foreign || self.shared.raft.send(region, Input::Message(Box::new(message)).into()).is_err() {
+        // A snapshot's message comes with its data, and is judged before that: see `offer_snapshot`.
+        let bare_snapshot = message.note.is_none() && message.raft.get_msg_type() == MessageType::MsgSnapshot;
+        if !here || bare_snapshot || !self.deliver(message) {
             metrics.messages_dropped[kind].inc();
         }
+    }
+
+    /// Puts a message into its region's mailbox, or has the peer made that it is for. False when it is dropped.
+    fn deliver(&self, message: RegionMessage) -> bool {
+        let region = message.region.0;
+        match self.shared.raft.send(region, Input::Message(Box::new(message)).into()) {
+            Ok(()) => true,
+            Err(SendError::Unknown(RaftMessage::Input(Input::Message(message)))) => {
+                self.shared.lifecycle.stranger(message)
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Judges a snapshot that another store offers, by its head: raft's message and its manifest. What it gives takes the
+    /// data in.
+    ///
+    /// # Errors
+    /// What to answer the sender when it is not wanted, or not now.
+    pub fn offer_snapshot(
+        &self,
+        from: StoreId,
+        message: &RegionMessage,
+        manifest: Bytes,
+    ) -> Result<Reception, Refusal> {
+        incoming::offer(&self.shared, from, message, manifest)
+    }
+
+    /// Takes a snapshot whose data is there and verified: its message goes to its peer, which decides about it. Until it is
+    /// applied the transfer counts as in flight.
+    pub fn snapshot_received(&self, message: RegionMessage, received: Received, transfer: Transfer) {
+        let (region, from) = (message.region, message.from.id);
+        let index = message.raft.get_snapshot().get_metadata().index.into();
+        let incoming = &self.shared.snapshots.incoming;
+        incoming.keep(&message, received, transfer);
+        if self.shared.raft.force_send(region.0, Input::Message(Box::new(message)).into()).is_err() {
+            drop(incoming.take(region, from, index));
+        }
+    }
+
+    /// The snapshots in flight, in the order in which they began.
+    pub fn snapshots(&self) -> Vec<TransferStatus> {
+        self.shared.snapshots.transfers.list()
     }
 
     /// Notes that nothing can be delivered to a store just now.

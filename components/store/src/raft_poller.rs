@@ -4,17 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use observe::StoreMetrics;
-use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange};
+use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange, SplitResponder};
 use runtime::system::{Actor, Handler, Verdict};
 use slog::info;
-use types::{Generation, Instant, RegionDescriptor, RegionId, RequestError};
+use types::{Generation, Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
 
 use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
-use crate::log_writer::{LogWriter, Written};
+use crate::hashes::HashOrder;
+use crate::lifecycle::Task;
+use crate::lifecycle::births::{Births, TakeOver};
+use crate::log_writer::{LogWriter, RaftRound, Written};
 use crate::metrics;
 use crate::panic::catch;
-use crate::rebuild::{Machine, RebuildResponder};
+use crate::peers::PeerParts;
+use crate::rebuild::{Machine, Next, RebuildResponder, Rest};
 use crate::recovery::restore_region;
 use crate::shared::{Shared, Surroundings};
 
@@ -24,6 +28,10 @@ pub(crate) enum RaftMessage {
     Input(Input),
     /// It is to begin anew, from what both engines hold.
     Rebuild(RebuildResponder),
+    /// The lifecycle is done with it: it begins anew.
+    Renew,
+    /// A split has made its region: it begins anew, as a child (D11).
+    TakeOver(TakeOver),
 }
 
 impl From<Input> for RaftMessage {
@@ -47,6 +55,17 @@ impl RaftActor {
         Self { machine: Machine::Runs(Box::new(region)), id, campaigning: None, cached_bytes: 0 }
     }
 
+    /// Gives up what runs. From now on it neither leads nor follows, and takes nothing.
+    fn rest(&mut self, shared: &Shared, effects: &mut Vec<Effect>) -> &mut Rest {
+        let view = shared.table.get(self.id).filter(|view| view.role != Role::Follower);
+        let rest = self.machine.rest(effects);
+        effects.extend(view.map(|view| {
+            let (region, term) = (view.descriptor.id, view.term);
+            Effect::RoleChanged(RoleChange { region, role: Role::Follower, term, leader: None })
+        }));
+        rest
+    }
+
     /// Brings the metrics' sum over all caches up to date.
     fn count_cache(&mut self, metrics: &StoreMetrics) {
         let bytes = self.machine.cached_bytes();
@@ -65,6 +84,12 @@ pub(crate) struct RaftHandler {
     writer: LogWriter,
     /// What the regions of the round want written, at most one for each region until it is written.
     persists: Vec<Persist>,
+    /// Splits of the round: their children begin once the round is written.
+    births: Vec<Births>,
+    /// Whom to tell of a split, when its children have begun.
+    split_ended: Vec<(SplitResponder, Result<Vec<RegionDescriptor>, RequestError>)>,
+    /// What the region that is being stepped has ended for.
+    ended: Option<Task>,
     effects: Vec<Effect>,
     grants: Vec<(ReadResponder, ReadGrant)>,
     started: Instant,
@@ -78,6 +103,9 @@ impl RaftHandler {
             shared,
             writer,
             persists: Vec::new(),
+            births: Vec::new(),
+            split_ended: Vec::new(),
+            ended: None,
             effects: Vec::new(),
             grants: Vec::new(),
             started: Instant::ORIGIN,
@@ -89,17 +117,30 @@ impl RaftHandler {
         for message in inbox.drain(..) {
             match message {
                 RaftMessage::Input(input) => self.take(actor, input)?,
-                RaftMessage::Rebuild(responder) => self.begin_rebuild(actor, responder),
+                RaftMessage::Rebuild(responder) => match &mut actor.machine {
+                    Machine::Rests(rest) => rest.wait(responder),
+                    Machine::Runs(_) => actor.rest(&self.shared, &mut self.effects).renew(Some(responder)),
+                },
+                RaftMessage::Renew => {
+                    if let Machine::Rests(rest) = &mut actor.machine {
+                        rest.renew(None);
+                    }
+                }
+                RaftMessage::TakeOver(take_over) => {
+                    let rest = actor.rest(&self.shared, &mut self.effects);
+                    if let Some(Task::Replace(_)) = rest.take_over(take_over) {
+                        self.shared.snapshots.incoming.forget(actor.id);
+                    }
+                }
             }
         }
-        self.end_rebuild(actor)?;
         self.finish(actor)
     }
 
     fn take(&mut self, actor: &mut RaftActor, input: Input) -> Result<(), StoreError> {
         match &mut actor.machine {
             Machine::Runs(region) => region.step(input, &mut self.effects)?,
-            Machine::Rebuilds(rebuild) => rebuild.take(input, &mut self.effects),
+            Machine::Rests(rest) => rest.take(input, &mut self.effects),
         }
         Ok(())
     }
@@ -109,34 +150,71 @@ impl RaftHandler {
             region.finish_round(&mut self.effects)?;
         }
         self.carry_out(&mut actor.campaigning);
-        Ok(())
+        if let Some(task) = self.ended.take() {
+            self.end(actor, task);
+        }
+        self.settle(actor)
     }
 
-    /// Gives the region up. From now on it neither leads nor follows, and takes nothing.
-    fn begin_rebuild(&mut self, actor: &mut RaftActor, responder: RebuildResponder) {
-        actor.machine.give_up(responder, &mut self.effects);
-        let view = self.shared.table.get(actor.id).filter(|view| view.role != Role::Follower);
-        self.effects.extend(view.map(|view| {
-            let (region, term) = (actor.id, view.term);
-            Effect::RoleChanged(RoleChange { region, role: Role::Follower, term, leader: None })
-        }));
+    /// A region's machine has ended, for a snapshot or for good.
+    fn end(&mut self, actor: &mut RaftActor, task: Task) {
+        let stays = matches!(&task, Task::Remove(destroy)
+            if !self.shared.lifecycle.claims.leaves(destroy.descriptor.id));
+        let rest = actor.rest(&self.shared, &mut self.effects);
+        if stays {
+            // A split needs the peer, and takes it over. It will be told again that it must go, with its data then.
+            rest.renew(None);
+        } else {
+            rest.hand(task);
+        }
+        self.carry_out(&mut actor.campaigning);
     }
 
-    /// Builds the region's next `RawNode` as soon as both engines hold what the last one left.
-    fn end_rebuild(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
-        let Machine::Rebuilds(rebuild) = &actor.machine else { return Ok(()) };
-        let shared = &self.shared;
-        if !rebuild.is_settled(actor.id, &*shared.engines.state)? {
-            return Ok(());
+    /// Goes on with a peer that rests, as soon as both engines hold what the last `RawNode` left.
+    fn settle(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
+        let Machine::Rests(rest) = &mut actor.machine else { return Ok(()) };
+        if self.shared.config.planted.has(PlantedBug::OlderGenerationAccepted) {
+            rest.look(&*self.shared.engines.state)?;
         }
-        let generation = rebuild.next_generation();
-        let restored = restore_region(&shared.engines, shared.ident, actor.id, generation, shared.config.planted)?;
-        let config = Arc::new(shared.config.region.clone());
-        let region = Region::new(config, restored, Arc::clone(&shared.engines.log), &shared.around.logger)?;
-        info!(shared.around.logger, "peer rebuilt"; "region" => actor.id.0, "generation" => generation.0);
-        if let Machine::Rebuilds(rebuild) = std::mem::replace(&mut actor.machine, Machine::Runs(Box::new(region))) {
-            rebuild.end();
+        match rest.settle() {
+            None | Some(Next::Wait) => Ok(()),
+            Some(Next::Hand(task)) => {
+                self.shared.lifecycle.push(task);
+                Ok(())
+            }
+            Some(Next::Renew) => self.renew(actor),
         }
+    }
+
+    /// Builds the region's next `RawNode` from what both engines hold.
+    fn renew(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
+        let (shared, id) = (&self.shared, actor.id);
+        let generation = shared.lifecycle.claims.next_generation(id);
+        let resting = Machine::Rests(Rest::over(generation));
+        let Machine::Rests(rest) = std::mem::replace(&mut actor.machine, resting) else {
+            unreachable!("only who rests is renewed");
+        };
+        let (take_over, waiting) = rest.end();
+        if let Some(take_over) = &take_over {
+            take_over.write(shared, id)?;
+        }
+        let PeerParts { view, region, apply, .. } = PeerParts::new(shared, restore_region(shared, id, generation)?)?;
+        shared.apply.register(id.0, apply);
+        if let Some(view) = view {
+            shared.lifecycle.claims.lives(id, view.peer.id, view.descriptor.range.clone());
+            shared.table.insert(view.clone());
+            shared.around.observer.region_changed(&view);
+        }
+        info!(shared.around.logger, "peer begins anew"; "region" => id.0, "generation" => generation.0);
+        actor.machine = Machine::Runs(Box::new(region));
+        waiting.into_iter().for_each(|responder| responder.respond(Some(generation)));
+        if take_over.is_some_and(|take_over| take_over.campaign) {
+            self.take(actor, Input::Campaign)?;
+        }
+        if let Machine::Runs(region) = &mut actor.machine {
+            region.finish_round(&mut self.effects)?;
+        }
+        self.carry_out(&mut actor.campaigning);
         Ok(())
     }
 
@@ -162,24 +240,37 @@ impl RaftHandler {
                 Effect::Transferred(responder, result) => responder.respond(result),
                 Effect::Inspected(inspector, status) => inspector.respond(Some(*status)),
                 Effect::RoleChanged(change) => self.role_changed(&change, campaigning),
-                Effect::SplitEnded(responder, result) => responder.respond(result),
-                Effect::MembersEnded(responder, result) => responder.respond(result),
-                // This store sends no snapshots: a member that needs one stays behind. Whatever asks for one harms nobody.
-                Effect::BuildSnapshot(_)
-                | Effect::SendSnapshot(_)
-                | Effect::CancelSnapshot(_)
-                | Effect::DeclineSnapshot(_) => {}
-                // Nobody is asked yet but the members that the peer knows.
-                Effect::LeaderMissing(_) => {}
-                Effect::Split(_)
-                | Effect::MembersChanged(_)
-                | Effect::Hash(..)
-                | Effect::Inconsistent(_)
-                | Effect::ApplySnapshot(_)
-                | Effect::Destroy(_) => {
-                    // Nobody can propose on this store what leads here.
-                    let cause = "the log holds a change of the region that this build does not carry out".to_owned();
-                    self.shared.fail(StoreError::Restore { region: self.current, cause });
+                Effect::SplitEnded(responder, Ok(regions)) => self.split_ended.push((responder, Ok(regions))),
+                Effect::SplitEnded(responder, Err(error)) => {
+                    metrics::refused(&self.shared.around.metrics, &error);
+                    responder.respond(Err(error));
+                }
+                Effect::MembersEnded(responder, result) => {
+                    if let Err(error) = &result {
+                        metrics::refused(&self.shared.around.metrics, error);
+                    }
+                    responder.respond(result);
+                }
+                Effect::Split(split) => self.births.push(split.into()),
+                Effect::MembersChanged(descriptor) => self.members_changed(descriptor),
+                Effect::BuildSnapshot(order) => self.shared.snapshots.outgoing.order(order),
+                Effect::SendSnapshot(send) => self.shared.snapshots.outgoing.send(&self.shared, send),
+                Effect::CancelSnapshot(cancel) => self.shared.snapshots.outgoing.cancel(&self.shared, cancel),
+                Effect::ApplySnapshot(apply) => self.ended = Some(Task::Replace(apply)),
+                Effect::DeclineSnapshot(decline) => {
+                    drop(self.shared.snapshots.incoming.take(decline.region, decline.from.id, decline.index));
+                }
+                Effect::Destroy(destroy) => {
+                    if self.shared.table.remove(destroy.descriptor.id) {
+                        self.gone(destroy.descriptor.id);
+                    }
+                    self.ended = Some(Task::Remove(Box::new(destroy)));
+                }
+                Effect::LeaderMissing(region) => self.shared.around.observer.leader_missing(region),
+                Effect::Hash(generation, task) => self.shared.hashes.order(HashOrder { generation, task }),
+                Effect::Inconsistent(inconsistency) => {
+                    self.shared.around.metrics.inconsistent_regions.inc();
+                    self.shared.around.observer.replicas_differ(&inconsistency);
                 }
             }
         }
@@ -205,6 +296,27 @@ impl RaftHandler {
         // The apply queue of a region is bounded by the region itself, which hands out a bounded number of bytes at a
         // time. When the store stops, the task is dropped and whoever waits is told that the outcome is unknown.
         let _ = self.shared.apply.force_send(region.0, task);
+    }
+
+    /// Shows a region's new members. A peer that is not among them is not shown any more (D9).
+    fn members_changed(&self, descriptor: Arc<RegionDescriptor>) {
+        let (shared, id) = (&self.shared, descriptor.id);
+        let Some(peer) = descriptor.peer_on(shared.ident.store).copied() else {
+            if shared.table.remove(id) {
+                self.gone(id);
+            }
+            return;
+        };
+        let view = shared.table.update(id, |view| (view.descriptor, view.peer) = (descriptor, peer));
+        if let Some(view) = view {
+            shared.around.observer.region_changed(&view);
+        }
+    }
+
+    /// A region is not shown any more.
+    fn gone(&self, id: RegionId) {
+        self.shared.around.metrics.regions.set(self.shared.table.len() as i64);
+        self.shared.around.observer.region_gone(id);
     }
 
     fn role_changed(&self, change: &RoleChange, campaigning: &mut Option<Instant>) {
@@ -249,20 +361,29 @@ impl RaftHandler {
     /// that wins its election asks twice.
     fn write(&mut self, actors: &mut [Box<RaftActor>]) -> Result<(), StoreError> {
         self.finish_effects()?;
-        if self.persists.is_empty() {
+        if self.persists.is_empty() && self.births.is_empty() {
             return Ok(());
         }
         // An actor and the one that replaced it can be in one round: the region's id alone does not tell them apart.
-        let places: BTreeMap<(RegionId, Generation), usize> =
-            actors.iter().enumerate().map(|(at, actor)| ((actor.id, actor.machine.generation()), at)).collect();
-        while !self.persists.is_empty() {
-            for Written { region, generation, ready } in self.writer.write(&mut self.persists)? {
+        let places = |actors: &[Box<RaftActor>]| -> BTreeMap<(RegionId, Generation), usize> {
+            actors.iter().enumerate().map(|(at, actor)| ((actor.id, actor.machine.generation()), at)).collect()
+        };
+        let mut by_generation = places(actors);
+        while !self.persists.is_empty() || !self.births.is_empty() {
+            let round = RaftRound {
+                persists: std::mem::take(&mut self.persists),
+                births: std::mem::take(&mut self.births),
+                split_ended: std::mem::take(&mut self.split_ended),
+            };
+            for Written { region, generation, ready } in self.writer.write(round)? {
                 // Only who is in the round has asked for the write.
-                let actor = &mut actors[places[&(region, generation)]];
+                let actor = &mut actors[by_generation[&(region, generation)]];
                 self.current = region;
                 self.take(actor, Input::Persisted { generation, ready })?;
                 self.finish(actor)?;
             }
+            // One that rested may have begun anew, and asked for a write already.
+            by_generation.extend(places(actors));
             self.finish_effects()?;
         }
         Ok(())

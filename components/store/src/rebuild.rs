@@ -1,15 +1,18 @@
-//! A peer between two `RawNode`s: the old one is given up, a new one is built from what both engines hold (D11).
+//! A peer between two `RawNode`s: the old one has ended or is given up, a new one is built from what both engines hold
+//! (D10, D11).
 //!
-//! The new one may begin only when L and S hold all that the old one asked of them: it would read a log to whose end the
-//! log writer still appends, or hand entries to apply again. L is waited for by the completion of the last write; S is
-//! looked at, because apply makes its work visible before it tells of it. So completions of the old one can still lie in the
-//! mailbox when the new one begins, or come later. They carry the old generation, and are dropped for it.
+//! The new one may begin only when L and S hold all that the old one asked of them, and every completion of it was heard:
+//! it would read a log to whose end the log writer still appends, or hand entries to apply again; and a split that the old
+//! one never heard of would leave children that nobody makes. So the old one's completions are waited for one by one.
+//! Completions that come later all the same carry the old generation, and are dropped for it.
 
-use engine::{StateRead, meta};
-use region::{Effect, Input, Region};
-use types::{Generation, LogIndex, ReadyNumber, RegionId, RequestError, Responder};
+use engine::{ChangeKind, StateRead, meta};
+use region::{Effect, Input, Region, Split};
+use types::{Generation, LogIndex, PeerId, ReadyNumber, RegionId, RequestError, Responder};
 
 use crate::error::StoreError;
+use crate::lifecycle::Task;
+use crate::lifecycle::births::TakeOver;
 
 /// Told the new `RawNode`'s generation; `None` when the region is not here, or the store stops before it begins.
 pub type RebuildResponder = Responder<Option<Generation>>;
@@ -18,8 +21,8 @@ pub type RebuildResponder = Responder<Option<Generation>>;
 pub(crate) enum Machine {
     /// A region.
     Runs(Box<Region>),
-    /// Nothing, until the engines hold what the last region left.
-    Rebuilds(Rebuild),
+    /// Nothing, until the engines hold what the last region left and it is said what comes next.
+    Rests(Rest),
 }
 
 impl Machine {
@@ -27,19 +30,22 @@ impl Machine {
     pub(crate) fn generation(&self) -> Generation {
         match self {
             Self::Runs(region) => region.generation(),
-            Self::Rebuilds(rebuild) => rebuild.generation,
+            Self::Rests(rest) => rest.generation,
         }
     }
 
     /// Gives up the region that runs, if one does. Its requests that were never proposed are refused, the others are
     /// *unknown* or wait for apply; what it had not sent is never sent.
-    pub(crate) fn give_up(&mut self, responder: RebuildResponder, effects: &mut Vec<Effect>) {
-        let rebuild = match self {
-            Self::Rebuilds(rebuild) => return rebuild.waiting.push(responder),
-            Self::Runs(region) => Rebuild::after(region, responder),
-        };
-        if let Self::Runs(region) = std::mem::replace(self, Self::Rebuilds(rebuild)) {
-            region.shut_down(effects);
+    pub(crate) fn rest(&mut self, effects: &mut Vec<Effect>) -> &mut Rest {
+        if let Self::Runs(region) = self {
+            let rest = Rest::after(region);
+            if let Self::Runs(region) = std::mem::replace(self, Self::Rests(rest)) {
+                region.shut_down(effects);
+            }
+        }
+        match self {
+            Self::Rests(rest) => rest,
+            Self::Runs(_) => unreachable!("it was just given up"),
         }
     }
 
@@ -47,30 +53,111 @@ impl Machine {
     pub(crate) fn cached_bytes(&self) -> u64 {
         match self {
             Self::Runs(region) => region.cached_bytes(),
-            Self::Rebuilds(_) => 0,
+            Self::Rests(_) => 0,
         }
     }
 }
 
-/// What must come before a new `RawNode` begins, and who is told of it.
-pub(crate) struct Rebuild {
+/// What comes once the engines hold all that the last `RawNode` left.
+pub(crate) enum Next {
+    /// Nothing by itself: the lifecycle has the peer, and says when.
+    Wait,
+    /// The next `RawNode`.
+    Renew,
+    /// The lifecycle takes the peer.
+    Hand(Task),
+}
+
+/// A peer that rests.
+pub(crate) struct Rest {
+    region: RegionId,
+    peer: PeerId,
     /// The old one's.
     generation: Generation,
     /// The old one's newest write that is not known to be durable.
     persist: Option<ReadyNumber>,
-    /// The newest entry that it handed to apply.
-    handed_out: LogIndex,
+    /// The newest entry that it handed to apply, until it is heard that it is applied.
+    applying: Option<LogIndex>,
+    next: Next,
+    /// A split that made this peer anew, to be noted before the next `RawNode` begins (D11).
+    take_over: Option<TakeOver>,
     waiting: Vec<RebuildResponder>,
 }
 
-impl Rebuild {
-    fn after(region: &Region, responder: RebuildResponder) -> Self {
+impl Rest {
+    fn after(region: &Region) -> Self {
         Self {
+            region: region.descriptor().id,
+            peer: region.peer().id,
             generation: region.generation(),
             persist: region.unfinished_persist(),
-            handed_out: region.handed_out(),
-            waiting: vec![responder],
+            applying: region.unfinished_apply(),
+            next: Next::Wait,
+            take_over: None,
+            waiting: Vec::new(),
         }
+    }
+
+    /// Nothing is left of it: what stands in the mailbox while the next `RawNode` is made.
+    pub(crate) fn over(generation: Generation) -> Self {
+        Self {
+            region: RegionId(0),
+            peer: PeerId(0),
+            generation,
+            persist: None,
+            applying: None,
+            next: Next::Wait,
+            take_over: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// The next `RawNode` begins as soon as it can; `responder` is told.
+    pub(crate) fn renew(&mut self, responder: Option<RebuildResponder>) {
+        self.next = Next::Renew;
+        self.waiting.extend(responder);
+    }
+
+    /// The lifecycle takes the peer as soon as it can.
+    pub(crate) fn hand(&mut self, task: Task) {
+        self.next = Next::Hand(task);
+    }
+
+    /// Whoever wants the peer anew is told when it is; what it waits for stays the same.
+    pub(crate) fn wait(&mut self, responder: RebuildResponder) {
+        self.waiting.push(responder);
+    }
+
+    /// A split makes the peer anew. Returns what it was to be handed over for before, which is not wanted any more.
+    pub(crate) fn take_over(&mut self, take_over: TakeOver) -> Option<Task> {
+        self.take_over = Some(take_over);
+        match std::mem::replace(&mut self.next, Next::Renew) {
+            Next::Hand(task) => Some(task),
+            Next::Wait | Next::Renew => None,
+        }
+    }
+
+    /// A planted bug: goes on as soon as the state engine shows what apply has not told yet.
+    pub(crate) fn look(&mut self, state: &dyn StateRead) -> Result<(), StoreError> {
+        if let Some(region) = meta::read_region(state, self.region)?
+            && self.applying.is_some_and(|awaited| awaited <= region.apply_state.applied)
+        {
+            self.applying = None;
+        }
+        Ok(())
+    }
+
+    /// What comes next, if its time has come.
+    pub(crate) fn settle(&mut self) -> Option<Next> {
+        if self.persist.is_some() || self.applying.is_some() || matches!(self.next, Next::Wait) {
+            return None;
+        }
+        Some(std::mem::replace(&mut self.next, Next::Wait))
+    }
+
+    /// The split that made it, and everyone who waits for the next `RawNode`.
+    pub(crate) fn end(self) -> (Option<TakeOver>, Vec<RebuildResponder>) {
+        (self.take_over, self.waiting)
     }
 
     /// Takes what happens meanwhile: requests are refused, and messages dropped as the network might have dropped them.
@@ -82,11 +169,22 @@ impl Rebuild {
             Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(busy()))),
             Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(busy()))),
             Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(busy()))),
-            Input::Persisted { generation, ready } => self.persisted(generation, ready),
+            Input::Persisted { generation, ready } if generation == self.generation => {
+                if self.persist.is_some_and(|awaited| awaited <= ready) {
+                    self.persist = None;
+                }
+            }
+            Input::Applied { generation, apply_state, changes } if generation == self.generation => {
+                if self.applying.is_some_and(|awaited| awaited <= apply_state.applied) {
+                    self.applying = None;
+                }
+                changes.into_iter().for_each(|change| self.adopt(change, effects));
+            }
             // Nobody can be told what the region looks like now: dropping the inspector says so.
             Input::Inspect(_)
             | Input::Message(_)
             | Input::Tick
+            | Input::Persisted { .. }
             | Input::Applied { .. }
             | Input::Campaign
             | Input::Members { .. }
@@ -98,26 +196,21 @@ impl Rebuild {
         }
     }
 
-    fn persisted(&mut self, generation: Generation, ready: ReadyNumber) {
-        if generation == self.generation && self.persist.is_some_and(|awaited| awaited <= ready) {
-            self.persist = None;
+    /// Takes what apply changed about the region on behalf of the `RawNode` that has ended.
+    fn adopt(&mut self, change: engine::Change, effects: &mut Vec<Effect>) {
+        match change.kind {
+            ChangeKind::Split { derived, children } => {
+                let (region, peer, index) = (self.region, self.peer, change.index);
+                effects.push(Effect::Split(Split { region, peer, index, derived, children, campaign: false }));
+            }
+            ChangeKind::Members { descriptor, .. } => {
+                if descriptor.peer(self.peer).is_none() {
+                    // Apply executes nothing behind the peer's own end.
+                    self.applying = None;
+                }
+                effects.push(Effect::MembersChanged(descriptor));
+            }
+            ChangeKind::HashAsked(_) | ChangeKind::HashStated { .. } | ChangeKind::Refused(_) => {}
         }
-    }
-
-    /// Whether L and S hold all that the old `RawNode` asked of them.
-    pub(crate) fn is_settled(&self, region: RegionId, state: &dyn StateRead) -> Result<bool, StoreError> {
-        let applied = meta::read_region(state, region)?.map(|region| region.apply_state.applied);
-        Ok(self.persist.is_none() && applied.is_none_or(|applied| applied >= self.handed_out))
-    }
-
-    /// The new `RawNode`'s number.
-    pub(crate) fn next_generation(&self) -> Generation {
-        Generation(self.generation.0 + 1)
-    }
-
-    /// Tells everyone who waits.
-    pub(crate) fn end(self) {
-        let next = self.next_generation();
-        self.waiting.into_iter().for_each(|responder| responder.respond(Some(next)));
     }
 }

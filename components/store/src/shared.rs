@@ -19,8 +19,11 @@ use crate::carrier::SnapshotCarrier;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::handle::{Outbox, StoreObserver, StoreState};
+use crate::hashes::Hashes;
+use crate::lifecycle::Lifecycle;
 use crate::metrics::state_label;
 use crate::raft_poller::RaftActor;
+use crate::snapshots::Snapshots;
 use crate::table::RegionTable;
 use crate::upkeep::CleanUpQueue;
 
@@ -74,6 +77,9 @@ pub(crate) struct Shared {
     pub(crate) clean_up: CleanUpQueue,
     pub(crate) status: Status,
     pub(crate) instances: Mutex<BTreeMap<StoreId, InstanceId>>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) hashes: Hashes,
 }
 
 impl Shared {

@@ -1,10 +1,11 @@
 //! The store's regions as everyone may see them: updated by the pollers, read by routing and status.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use types::RegionId;
+use types::{RegionDescriptor, RegionId};
 
 use crate::handle::RegionView;
 
@@ -20,20 +21,60 @@ struct Inner {
     by_start: BTreeMap<Bytes, RegionId>,
 }
 
+impl Inner {
+    fn insert(&mut self, view: RegionView) {
+        self.remove(view.descriptor.id);
+        self.by_start.insert(view.descriptor.range.start.clone(), view.descriptor.id);
+        self.by_id.insert(view.descriptor.id, view);
+    }
+
+    fn remove(&mut self, id: RegionId) -> Option<RegionView> {
+        let view = self.by_id.remove(&id)?;
+        // Another region may begin here by now.
+        if self.by_start.get(&view.descriptor.range.start) == Some(&id) {
+            self.by_start.remove(&view.descriptor.range.start);
+        }
+        Some(view)
+    }
+}
+
 impl RegionTable {
-    /// Adds a region.
+    /// Adds a region, in place of what was there of it.
     pub(crate) fn insert(&self, view: RegionView) {
-        let mut inner = self.inner.write();
-        inner.by_start.insert(view.descriptor.range.start.clone(), view.descriptor.id);
-        inner.by_id.insert(view.descriptor.id, view);
+        self.inner.write().insert(view);
     }
 
     /// Changes a region's view; returns the new one. `None` when the region is not here.
     pub(crate) fn update(&self, id: RegionId, change: impl FnOnce(&mut RegionView)) -> Option<RegionView> {
         let mut inner = self.inner.write();
-        let view = inner.by_id.get_mut(&id)?;
-        change(view);
-        Some(view.clone())
+        let mut view = inner.remove(id)?;
+        change(&mut view);
+        inner.insert(view.clone());
+        Some(view)
+    }
+
+    /// Swaps a region for what is left of it and what was cut off, in one step. Returns the views that are new. A parent
+    /// that is not shown stays hidden.
+    pub(crate) fn split(
+        &self,
+        derived: &Arc<RegionDescriptor>,
+        children: impl Iterator<Item = RegionView>,
+    ) -> Vec<RegionView> {
+        let mut inner = self.inner.write();
+        let parent = inner.remove(derived.id).map(|view| RegionView { descriptor: Arc::clone(derived), ..view });
+        let views: Vec<RegionView> = parent.into_iter().chain(children).collect();
+        views.iter().for_each(|view| inner.insert(view.clone()));
+        views
+    }
+
+    /// Removes a region. False when it was not here.
+    pub(crate) fn remove(&self, id: RegionId) -> bool {
+        self.inner.write().remove(id).is_some()
+    }
+
+    /// How many regions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.inner.read().by_id.len()
     }
 
     pub(crate) fn get(&self, id: RegionId) -> Option<RegionView> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 use region::{RegionStatus, Role};
 use runtime::pool::Pool;
 use runtime::spawn::{Joinable, Spawner};
@@ -12,12 +12,14 @@ use slog::{info, warn};
 use types::{PeerId, RegionId, Responder, StoreId};
 
 use crate::apply_poller::ApplyActor;
-use crate::drive::{Store, apply_handler, tick};
+use crate::drive::{Store, apply_handler, guarded, tick};
 use crate::error::StoreError;
 use crate::handle::{RegionView, StoreHandle, StoreState};
+use crate::lifecycle::LifecycleWorker;
 use crate::log_writer::{LogWriter, QUEUED_ROUNDS, RoundWriter};
 use crate::raft_poller::{RaftActor, RaftHandler};
 use crate::shared::Shared;
+use crate::snapshots::SnapshotWorker;
 use crate::upkeep::Upkeep;
 
 /// How long a stopping store waits before it looks again whether everything is executed.
@@ -79,6 +81,14 @@ impl Store {
             let shared = Arc::clone(&shared);
             move || tick(&shared)
         })?);
+        others.push(spawn(spawner, &format!("lifecycle-{store}"), {
+            let (worker, stopped) = (LifecycleWorker::new(Arc::clone(&shared))?, stopped.clone());
+            move || run_lifecycle(worker, &stopped)
+        })?);
+        others.push(spawn(spawner, &format!("snapshot-{store}"), {
+            let (worker, stopped) = (SnapshotWorker::new(Arc::clone(&shared)), stopped.clone());
+            move || run_snapshots(worker, &stopped)
+        })?);
         let mut upkeep = Upkeep::new();
         others.push(spawn_periodic(spawner, format!("upkeep-{store}"), shared.config.upkeep_interval, stopped, {
             let shared = Arc::clone(&shared);
@@ -91,6 +101,54 @@ impl Store {
             }
         })?);
         Ok(RunningStore { shared, raft: Some(raft), apply: Some(apply), stop: Some(stop), others })
+    }
+}
+
+/// How long the lifecycle waits at most before it looks again at what is blocked.
+const LIFECYCLE_PAUSE: Duration = Duration::from_millis(10);
+
+/// Works through the lifecycle's queue until the other end of `stopped` is dropped.
+fn run_lifecycle(mut worker: LifecycleWorker, stopped: &Receiver<()>) {
+    let shared = Arc::clone(worker.shared());
+    loop {
+        if !shared.is_running() || !guarded(&shared, || worker.step()) {
+            let pause = if worker.has_work() { after(LIFECYCLE_PAUSE) } else { never() };
+            select! {
+                recv(stopped) -> _ => return,
+                recv(shared.lifecycle.queue()) -> task => {
+                    if let Ok(task) = task && shared.is_running() {
+                        guarded(&shared, || worker.take(task).map(|()| true));
+                    }
+                }
+                recv(pause) -> _ => {}
+            }
+        } else if stopped.try_recv().is_err_and(|error| error.is_disconnected()) {
+            return;
+        }
+    }
+}
+
+/// Builds snapshots and hashes regions until the other end of `stopped` is dropped.
+fn run_snapshots(mut worker: SnapshotWorker, stopped: &Receiver<()>) {
+    let shared = Arc::clone(worker.shared());
+    loop {
+        if !shared.is_running() || !guarded(&shared, || worker.step()) {
+            select! {
+                recv(stopped) -> _ => return,
+                recv(shared.snapshots.outgoing.queue()) -> order => {
+                    if let Ok(order) = order && shared.is_running() {
+                        worker.begin(order);
+                    }
+                }
+                recv(shared.hashes.queue()) -> order => {
+                    if let Ok(order) = order && shared.is_running() {
+                        guarded(&shared, || worker.hash(order).map(|()| true));
+                    }
+                }
+            }
+        } else if stopped.try_recv().is_err_and(|error| error.is_disconnected()) {
+            return;
+        }
     }
 }
 

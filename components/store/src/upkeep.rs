@@ -151,6 +151,7 @@ impl Upkeep {
     /// One look: forces a flush when too much is behind the watermark, then deletes what it has passed.
     pub(crate) fn run(&mut self, shared: &Shared, now: Instant) -> Result<(), StoreError> {
         count_queues(shared);
+        shared.snapshots.incoming.receptions.expire(now);
         if self.must_flush(shared, now) {
             self.flush(shared)?;
         }
@@ -216,6 +217,8 @@ fn count_queues(shared: &Shared) {
     queued[Queue::ApplyMailbox].set(sum(&mut apply.ids().into_iter().filter_map(|id| apply.mailbox_len(id))));
     queued[Queue::Read].set(shared.around.metrics.read_index_pending.get());
     queued[Queue::CleanUp].set(shared.clean_up.len() as i64);
+    queued[Queue::Lifecycle].set(shared.lifecycle.waiting() as i64);
+    shared.around.metrics.regions.set(shared.table.len() as i64);
 }
 
 fn count_compactions(shared: &Shared, batch: &LogBatch) -> Result<(), StoreError> {

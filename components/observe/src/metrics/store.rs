@@ -5,6 +5,7 @@ use types::StoreId;
 
 use super::{Refusal, SystemMetrics};
 use crate::label::{ByLabel, labels};
+use crate::metrics::SnapshotMetrics;
 use crate::registry::Registry;
 
 labels! {
@@ -100,6 +101,8 @@ labels! {
         LogWriter = "log_writer",
         /// Log clean-ups that wait for the flush watermark (D5).
         CleanUp = "clean_up",
+        /// Tasks of peers that come, go and begin anew.
+        Lifecycle = "lifecycle",
         /// Reads that wait for their confirmation.
         Read = "read",
     }
@@ -181,6 +184,10 @@ pub struct StoreMetrics {
 
     /// Peers that live here.
     pub regions: IntGauge,
+    /// Comparisons of replicas that found a difference.
+    pub inconsistent_regions: IntCounter,
+    /// Snapshots on their way out and in.
+    pub snapshots: SnapshotMetrics,
     /// Those of them that lead.
     pub leaders: IntGauge,
     /// Elections of peers of this store.
@@ -249,6 +256,9 @@ impl StoreMetrics {
             apply_commands: scope.counter("apply_command_total", "Commands that were executed."),
             queue_length: scope.gauges("queue_length", "How much waits in a queue."),
             regions: scope.gauge("regions", "Peers that live on the store."),
+            inconsistent_regions: scope
+                .counter("inconsistent_regions_total", "Comparisons of replicas that found a difference."),
+            snapshots: SnapshotMetrics::new(registry, store),
             leaders: scope.gauge("leaders", "Peers of the store that lead."),
             elections: scope.counters("election_total", "Elections of peers of the store."),
             election_duration: scope

@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use engine::memory::MemDisk;
+use engine::memory::{CrashPoint, MemDisk};
 use engine::{Family, IterRange, RegionSnapshot, StateEngine, StateRead, StoreIdent};
 use observe::{Registry, StoreMetrics};
 use region::{RegionMessage, Role};
 use runtime::clock::{Clock, ManualClock};
+use snapshot::{DeliveryStep, ReceptionStep};
 use store::layout::static_regions;
 use store::{
-    Engines, Outbox, RegionView, Stepper, Store, StoreConfig, StoreError, StoreHandle, StoreObserver, StoreState,
-    Surroundings,
+    Engines, Outbox, RegionView, Shipment, SnapshotCarrier, Stepper, Store, StoreConfig, StoreError, StoreHandle,
+    StoreObserver, StoreState, Surroundings,
 };
 use types::seed::Seed;
 use types::{
-    ClusterId, ColumnFamily, CommandOutput, InstanceId, KeyRange, RegionDescriptor, RegionId, RequestError,
+    ClusterId, ColumnFamily, CommandOutput, InstanceId, Instant, KeyRange, RegionDescriptor, RegionId, RequestError,
     RequestHeader, Responder, StoreId, WriteResult,
 };
 use xxhash_rust::xxh3::Xxh3;
@@ -48,6 +49,7 @@ impl Trace {
 struct Wires {
     queue: VecDeque<RegionMessage>,
     cut: BTreeSet<(StoreId, StoreId)>,
+    shipments: Vec<Shipment>,
 }
 
 /// The network: messages wait until they are delivered.
@@ -72,6 +74,39 @@ impl Outbox for Network {
     }
 
     fn flush(&self) {}
+}
+
+impl SnapshotCarrier for Network {
+    fn carry(&self, shipment: Shipment) {
+        let mut wires = self.0.lock().unwrap();
+        if !wires.cut.contains(&(shipment.message.from.store_id, shipment.to)) {
+            wires.shipments.push(shipment);
+        }
+    }
+}
+
+/// Takes a snapshot to its receiver, all at once. Dropping what is left tells the sender that it did not arrive.
+fn ship(shipment: Shipment, to: &StoreHandle, now: Instant) {
+    let (message, mut delivery, outcome) = shipment.into_parts();
+    let from = message.from.store_id;
+    let Ok(mut reception) = to.offer_snapshot(from, &message, delivery.manifest().clone()) else { return };
+    delivery.connected();
+    delivery.answer(reception.wanted()).unwrap();
+    while !reception.has_all() {
+        let DeliveryStep::Chunk(chunk) = delivery.step(now).unwrap() else { panic!("the sender has more") };
+        if let Some(answer) = reception.take(&chunk, now).unwrap().answer {
+            delivery.answer(answer).unwrap();
+        }
+    }
+    loop {
+        if let ReceptionStep::Received(received, transfer) = reception.step(1 << 20, now).unwrap() {
+            to.snapshot_received(message, received, transfer);
+            break;
+        }
+    }
+    delivery.answer(snapshot::Answer::Received).unwrap();
+    assert!(matches!(delivery.step(now), Ok(DeliveryStep::Delivered)));
+    outcome.respond(Some(()));
 }
 
 struct Observer {
@@ -108,6 +143,8 @@ pub struct Cluster {
     pub trace: Trace,
     pub failures: Arc<Mutex<Vec<(StoreId, String)>>>,
     pub config: StoreConfig,
+    /// A store that loses its power after so many steps of its lifecycle.
+    pub doomed: Option<(usize, usize)>,
 }
 
 impl Cluster {
@@ -117,9 +154,15 @@ impl Cluster {
     }
 
     pub fn with_config(stores: u64, regions: usize, config: StoreConfig) -> Self {
+        Self::with_spare(stores, 0, regions, config)
+    }
+
+    /// The same with stores behind them that hold nothing.
+    pub fn with_spare(stores: u64, spare: u64, regions: usize, config: StoreConfig) -> Self {
         let members: Vec<StoreId> = (1..=stores).map(StoreId).collect();
         let regions = static_regions(&members, &Self::split_keys(regions)).unwrap();
-        let nodes = members.iter().map(|id| Node { id: *id, disk: MemDisk::default(), stepper: None }).collect();
+        let all = (1..=stores + spare).map(StoreId);
+        let nodes = all.map(|id| Node { id, disk: MemDisk::default(), stepper: None }).collect();
         let mut cluster = Self {
             nodes,
             regions,
@@ -128,10 +171,12 @@ impl Cluster {
             trace: Trace::default(),
             failures: Arc::default(),
             config,
+            doomed: None,
         };
         for at in 0..cluster.nodes.len() {
             let engines = cluster.engines(at);
-            store::bootstrap(&engines, cluster.ident(at), &cluster.regions).unwrap();
+            let regions = if at < stores as usize { &cluster.regions[..] } else { &[] };
+            store::bootstrap(&engines, cluster.ident(at), regions).unwrap();
             drop(engines);
             cluster.open(at).unwrap();
         }
@@ -156,7 +201,7 @@ impl Cluster {
         let observer = Observer { store: id, trace: self.trace.clone(), failures: Arc::clone(&self.failures) };
         let around = Surroundings {
             outbox: Arc::new(self.network.clone()),
-            carrier: Arc::new(store::NoCarrier),
+            carrier: Arc::new(self.network.clone()),
             observer: Arc::new(observer),
             clock: Arc::new(self.clock.clone()),
             metrics: Arc::new(StoreMetrics::new(&Registry::new(), id)),
@@ -191,13 +236,24 @@ impl Cluster {
     /// Lets every store do its work and delivers every message, until nothing moves.
     pub fn settle(&mut self) {
         loop {
+            self.crash_if_doomed();
             for node in &mut self.nodes {
                 if let Some(stepper) = &mut node.stepper {
                     stepper.run_until_idle();
                 }
             }
-            let messages = std::mem::take(&mut self.network.0.lock().unwrap().queue);
-            if messages.is_empty() {
+            let (messages, shipments) = {
+                let mut wires = self.network.0.lock().unwrap();
+                (std::mem::take(&mut wires.queue), std::mem::take(&mut wires.shipments))
+            };
+            let is_quiet = messages.is_empty() && shipments.is_empty();
+            for shipment in shipments {
+                let to = self.nodes.iter().find(|node| node.id == shipment.to).unwrap();
+                if let Some(stepper) = &to.stepper {
+                    ship(shipment, &stepper.handle(), self.clock.now());
+                }
+            }
+            if is_quiet {
                 return;
             }
             for message in messages {
@@ -218,6 +274,24 @@ impl Cluster {
                     stepper.handle().receive(message);
                 }
             }
+        }
+    }
+
+    fn crash_if_doomed(&mut self) {
+        let Some((at, mut left)) = self.doomed.take() else { return };
+        let stepper = self.nodes[at].stepper.as_mut().unwrap();
+        loop {
+            while stepper.step_raft(0, |_| Some(0)) || stepper.step_apply(0, |_| Some(0)) {}
+            if left == 0 {
+                self.kill(at);
+                self.nodes[at].disk.crash_at(CrashPoint::OLDEST);
+                return self.open(at).unwrap();
+            }
+            if !stepper.step_lifecycle() {
+                self.doomed = Some((at, left));
+                return;
+            }
+            left -= 1;
         }
     }
 
@@ -253,6 +327,22 @@ impl Cluster {
                 && self.handle(*at).region(region).is_some_and(|view| view.role == Role::Leader)
         });
         leaders.max_by_key(|at| self.handle(*at).region(region).map(|view| view.term))
+    }
+
+    /// Looks up what the leaders say the regions are by now.
+    pub fn follow(&mut self) {
+        let mut regions = BTreeMap::new();
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].stepper.is_some() {
+                for view in self.handle(at).regions().into_iter().filter(|view| view.role == Role::Leader) {
+                    let newest = regions.entry(view.descriptor.id).or_insert_with(|| view.clone());
+                    if newest.term < view.term {
+                        *newest = view;
+                    }
+                }
+            }
+        }
+        self.regions = regions.into_values().map(|view| (*view.descriptor).clone()).collect();
     }
 
     pub fn elect_all(&mut self) {

@@ -1,0 +1,257 @@
+//! Peers come, go and begin anew: splits, members that come by snapshot and go again, crashes between any two steps.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use engine::memory::CrashPoint;
+use engine::meta;
+use region::RegionStatus;
+use store::StoreConfig;
+use support::{Answer, Cluster, content, pairs};
+use types::split::NewRegion;
+use types::{MemberChange, PeerId, RegionDescriptor, RegionId, RequestError, Responder, SplitPlan, StoreId};
+
+fn taken<T>(answer: &Answer<T>) -> T {
+    answer.lock().unwrap().take().expect("it was answered")
+}
+
+/// Small logs, so that whoever comes late needs a snapshot; nobody waits for others to share a flush.
+fn config() -> StoreConfig {
+    let mut config = StoreConfig { fence_wait: Duration::ZERO, ..StoreConfig::default() };
+    config.region.compact_entries = 8;
+    config.region.stale_ticks = 40;
+    config
+}
+
+type SplitAnswer = Answer<Result<Vec<RegionDescriptor>, RequestError>>;
+type MembersAnswer = Answer<Result<RegionDescriptor, RequestError>>;
+
+fn ask_split(cluster: &Cluster, at: usize, region: &RegionDescriptor, cuts: &[(&str, u64)]) -> SplitAnswer {
+    let regions = cuts.iter().map(|(key, id)| NewRegion {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        id: RegionId(*id),
+        peers: (0..region.peers.len() as u64).map(|peer| PeerId(id * 10 + peer)).collect(),
+    });
+    let plan = SplitPlan { regions: regions.collect(), right_derive: true };
+    let answer = SplitAnswer::default();
+    let slot = Arc::clone(&answer);
+    let responder = Responder::new(move |result| *slot.lock().unwrap() = Some(result));
+    cluster.handle(at).split(region.id, region.epoch, plan, responder);
+    answer
+}
+
+fn split(cluster: &mut Cluster, key: &str, cuts: &[(&str, u64)]) {
+    let region = cluster.region_of(key).clone();
+    let leader = cluster.leader(region.id).unwrap();
+    let answer = ask_split(cluster, leader, &region, cuts);
+    cluster.settle();
+    let regions = taken(&answer).unwrap();
+    assert_eq!(regions.len(), cuts.len() + 1);
+    for region in &regions {
+        let view = cluster.handle(leader).region(region.id).unwrap();
+        assert_eq!((view.role, &*view.descriptor), (region::Role::Leader, region), "children begin as leaders");
+    }
+    cluster.follow();
+}
+
+fn change(cluster: &mut Cluster, region: RegionId, changes: &[MemberChange]) -> RegionDescriptor {
+    for _ in 0..10 {
+        cluster.follow();
+        let leader = cluster.leader(region).unwrap();
+        let descriptor = cluster.regions.iter().find(|other| other.id == region).unwrap().clone();
+        let answer = MembersAnswer::default();
+        let slot = Arc::clone(&answer);
+        let responder = Responder::new(move |result| *slot.lock().unwrap() = Some(result));
+        cluster.handle(leader).change_members(region, descriptor.epoch, changes.to_vec(), responder);
+        cluster.tick_until("an answer", |_| answer.lock().unwrap().is_some());
+        match taken(&answer) {
+            Ok(descriptor) => {
+                cluster.follow();
+                return descriptor;
+            }
+            Err(RequestError::NotLeader { .. }) => {
+                cluster.tick_until("another leader", |cluster| cluster.leader(region).is_some_and(|at| at != leader));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("the members did not become what they should");
+}
+
+fn inspect(cluster: &mut Cluster, at: usize, region: RegionId) -> Option<RegionStatus> {
+    let answer: Answer<Option<RegionStatus>> = Answer::default();
+    let slot = Arc::clone(&answer);
+    cluster.handle(at).inspect(region, Responder::new(move |status| *slot.lock().unwrap() = Some(status)));
+    cluster.settle();
+    taken(&answer)
+}
+
+fn check_values(cluster: &mut Cluster, round: &str) {
+    for (key, value) in pairs(40, round) {
+        assert_eq!(cluster.get(&key).unwrap().unwrap(), value.as_bytes(), "{key}");
+    }
+    assert!(cluster.failures.lock().unwrap().is_empty(), "{:?}", cluster.failures.lock().unwrap());
+}
+
+#[test]
+fn a_region_splits_and_every_part_serves() {
+    let queued = StoreConfig { log_writer_thread: true, raft_pollers: 2, apply_pollers: 2, ..config() };
+    for config in [config(), queued] {
+        let mut cluster = Cluster::with_config(3, 1, config);
+        cluster.elect_all();
+        cluster.put_all(&pairs(40, "before"));
+        split(&mut cluster, "key0000", &[("key3", 2), ("key5", 3)]);
+        split(&mut cluster, "key9999", &[("key7", 4)]);
+        assert_eq!(cluster.regions.len(), 4);
+        check_values(&mut cluster, "before");
+        cluster.put_all(&pairs(40, "after"));
+        check_values(&mut cluster, "after");
+        cluster.tick_until("equal stores", |cluster| (1..3).all(|at| cluster.content(at) == cluster.content(0)));
+        for at in 0..3 {
+            let ids: Vec<u64> = cluster.handle(at).regions().iter().map(|view| view.descriptor.id.0).collect();
+            assert_eq!(ids, [2, 3, 4, 1000], "ordered by start key");
+        }
+    }
+}
+
+#[test]
+fn a_split_comes_back_whatever_the_disks_kept() {
+    for flushed in [false, true] {
+        for children_wrote in [false, true] {
+            let mut cluster = Cluster::with_config(3, 1, config());
+            cluster.elect_all();
+            cluster.put_all(&pairs(40, "before"));
+            split(&mut cluster, "key0000", &[("key3", 2), ("key5", 3)]);
+            if children_wrote {
+                cluster.put_all(&pairs(40, "after"));
+            }
+            for at in 0..3 {
+                if flushed {
+                    cluster.nodes[at].stepper.as_mut().unwrap().flush();
+                }
+                cluster.kill(at);
+                cluster.nodes[at].disk.crash_at(CrashPoint::OLDEST);
+            }
+            (0..3).for_each(|at| cluster.open(at).unwrap());
+            for at in 0..3 {
+                let awake = cluster.handle(at).regions().len();
+                assert_eq!(awake, if flushed { 3 } else { 1 }, "children that S forgot wait for their parent");
+            }
+            cluster.elect_all();
+            check_values(&mut cluster, if children_wrote { "after" } else { "before" });
+        }
+    }
+}
+
+#[test]
+fn a_member_that_comes_gets_a_snapshot_and_one_that_goes_leaves_nothing() {
+    let mut cluster = Cluster::with_spare(3, 1, 2, config());
+    cluster.elect_all();
+    cluster.put_all(&pairs(40, "before"));
+    let region = cluster.regions[0].id;
+    let newcomer = MemberChange::vote(PeerId(77), StoreId(4));
+    let descriptor = change(&mut cluster, region, &[newcomer]);
+    assert_eq!(descriptor.peers.len(), 4);
+    cluster.put_all(&pairs(40, "with four"));
+    cluster.tick_until("the newcomer's data", |cluster| {
+        let range = cluster.regions[0].range.clone();
+        let of_region = |at| cluster.content(at).into_iter().filter(|(key, _)| range.contains(key)).collect::<Vec<_>>();
+        of_region(3) == of_region(0)
+    });
+    assert!(cluster.handle(3).snapshots().is_empty() && cluster.handle(0).snapshots().is_empty());
+
+    for (store, index) in [(StoreId(1), 0), (StoreId(4), 3)] {
+        cluster.follow();
+        let region = cluster.regions.iter().find(|other| other.id == region).unwrap().clone();
+        let peer = region.peer_on(store).unwrap().id;
+        let keys = content(&*cluster.handle(index).engines().state).len();
+        let after = change(&mut cluster, region.id, &[MemberChange::remove(peer, store)]);
+        assert!(after.peer_on(store).is_none());
+        cluster.tick_until("the end of the peer", |cluster| {
+            let engines = cluster.handle(index).engines().clone();
+            let log = engines.log.region(region.id).unwrap().unwrap();
+            let gone = meta::read_gone(&*engines.state).unwrap();
+            log.lifecycle.unwrap().peer.is_none() && gone.is_empty()
+        });
+        let engines = cluster.handle(index).engines().clone();
+        let log = engines.log.region(region.id).unwrap().unwrap();
+        assert_eq!((log.state, log.bounds, log.lifecycle.unwrap().next_peer), (None, None, PeerId(peer.0 + 1)));
+        assert!(content(&*engines.state).len() < keys);
+        assert!(content(&*engines.state).iter().all(|(key, _)| !region.range.contains(key)));
+        assert!(inspect(&mut cluster, index, region.id).is_none());
+    }
+    check_values(&mut cluster, "with four");
+
+    // The same store again, under a new id.
+    let descriptor = change(&mut cluster, region, &[MemberChange::vote(PeerId(99), StoreId(4))]);
+    assert_eq!(descriptor.peer_on(StoreId(4)).unwrap().id, PeerId(99));
+    cluster.put_all(&pairs(40, "again"));
+    check_values(&mut cluster, "again");
+}
+
+/// Runs a change of members; the spare store loses its power after so many steps of its lifecycle. False when it never
+/// takes as many.
+fn change_with_a_crash(cluster: &mut Cluster, steps: usize, changes: &[MemberChange]) -> bool {
+    let region = cluster.regions[0].id;
+    cluster.doomed = Some((3, steps));
+    change(cluster, region, changes);
+    for _ in 0..100 {
+        cluster.tick();
+    }
+    cluster.doomed.take().is_none()
+}
+
+#[test]
+fn a_snapshot_survives_a_crash_after_any_step() {
+    let newcomer = MemberChange::vote(PeerId(77), StoreId(4));
+    let mut steps = 0;
+    loop {
+        let mut cluster = Cluster::with_spare(3, 1, 1, config());
+        cluster.elect_all();
+        cluster.put_all(&pairs(40, "before"));
+        let crashed = change_with_a_crash(&mut cluster, steps, &[newcomer]);
+        cluster.put_all(&pairs(40, "after"));
+        check_values(&mut cluster, "after");
+        cluster.tick_until("equal stores", |cluster| (1..4).all(|at| cluster.content(at) == cluster.content(0)));
+        let engines = cluster.handle(3).engines().clone();
+        assert!(engines.log.markers().unwrap().is_empty() && engines.files.list().unwrap().is_empty());
+        if !crashed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 6, "{steps} crashes: made, reserved, fenced, marked, installed, fenced, unmarked");
+}
+
+#[test]
+fn a_removal_survives_a_crash_after_any_step() {
+    let (newcomer, gone) = (MemberChange::vote(PeerId(77), StoreId(4)), MemberChange::remove(PeerId(77), StoreId(4)));
+    let mut steps = 0;
+    loop {
+        let mut cluster = Cluster::with_spare(3, 1, 1, config());
+        cluster.elect_all();
+        cluster.put_all(&pairs(40, "before"));
+        let region = cluster.regions[0].id;
+        change(&mut cluster, region, &[newcomer]);
+        cluster.tick_until("the newcomer's data", |cluster| cluster.content(3) == cluster.content(0));
+        let crashed = change_with_a_crash(&mut cluster, steps, &[gone]);
+        cluster.tick_until("the end of the peer", |cluster| {
+            let engines = cluster.handle(3).engines().clone();
+            let log = engines.log.region(region).unwrap().unwrap();
+            log.lifecycle.unwrap().peer.is_none() && meta::read_gone(&*engines.state).unwrap().is_empty()
+        });
+        assert!(cluster.content(3).is_empty());
+        cluster.put_all(&pairs(40, "after"));
+        check_values(&mut cluster, "after");
+        if !crashed {
+            break;
+        }
+        steps += 1;
+    }
+    assert!(steps > 3, "{steps} crashes: gone, fenced, forgotten, cleared");
+}
