@@ -208,12 +208,23 @@ fn change_with_a_crash(cluster: &mut Cluster, steps: usize, changes: &[MemberCha
 
 #[test]
 fn a_snapshot_survives_a_crash_after_any_step() {
+    crash_in_a_snapshot(false);
+}
+
+/// Behind the marker there is no way back: the peer is silent until another snapshot comes (D10).
+#[test]
+fn a_snapshot_whose_files_are_lost_in_a_crash_comes_again() {
+    crash_in_a_snapshot(true);
+}
+
+fn crash_in_a_snapshot(loses_files: bool) {
     let newcomer = MemberChange::vote(PeerId(77), StoreId(4));
     let mut steps = 0;
     loop {
         let mut cluster = Cluster::with_spare(3, 1, 1, config());
         cluster.elect_all();
         cluster.put_all(&pairs(40, "before"));
+        cluster.loses_files = loses_files;
         let crashed = change_with_a_crash(&mut cluster, steps, &[newcomer]);
         cluster.put_all(&pairs(40, "after"));
         check_values(&mut cluster, "after");

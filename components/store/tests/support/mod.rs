@@ -145,6 +145,8 @@ pub struct Cluster {
     pub config: StoreConfig,
     /// A store that loses its power after so many steps of its lifecycle.
     pub doomed: Option<(usize, usize)>,
+    /// Whether the files of its snapshots are lost then.
+    pub loses_files: bool,
 }
 
 impl Cluster {
@@ -172,6 +174,7 @@ impl Cluster {
             failures: Arc::default(),
             config,
             doomed: None,
+            loses_files: false,
         };
         for at in 0..cluster.nodes.len() {
             let engines = cluster.engines(at);
@@ -285,6 +288,10 @@ impl Cluster {
             if left == 0 {
                 self.kill(at);
                 self.nodes[at].disk.crash_at(CrashPoint::OLDEST);
+                if self.loses_files {
+                    let files = self.engines(at).files;
+                    files.list().unwrap().iter().for_each(|file| files.remove(&file.name).unwrap());
+                }
                 return self.open(at).unwrap();
             }
             if !stepper.step_lifecycle() {
