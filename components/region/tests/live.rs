@@ -327,3 +327,21 @@ fn a_replica_that_differs_is_found() {
     run(&mut cluster, 1, 4);
     assert_eq!(cluster.inconsistent, [3]);
 }
+
+/// Only what changes the range makes writes wait: a change of members leaves their epoch valid.
+#[test]
+fn writes_go_on_while_members_change() {
+    let mut cluster = three();
+    let header = cluster.header_of(1);
+    change(&mut cluster, 1, vec![remove(3)], "members");
+    let write = cluster.proposal(header, "b");
+    cluster.round(1, vec![write]);
+    assert_eq!((answer(&cluster, "members"), answer(&cluster, "b")), (None, None));
+    cluster.deliver_until_quiet();
+    assert_eq!((answer(&cluster, "members"), answer(&cluster, "b")), (Some(Answer::Done), Some(Answer::Written)));
+    // And behind it, under the conf_ver from before.
+    let write = cluster.proposal(header, "c");
+    cluster.round(1, vec![write]);
+    cluster.deliver_until_quiet();
+    assert_eq!(answer(&cluster, "c"), Some(Answer::Written));
+}
