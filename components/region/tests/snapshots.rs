@@ -146,6 +146,7 @@ fn one_that_the_log_passes_on_its_way_is_given_up() {
         assert!(cluster.snapshots.contains_key(&(REGION, 3)), "it was still of use");
         write(&mut cluster, &keys.next().unwrap());
     }
+    cluster.pass(1, 1);
     assert!(!cluster.snapshots.contains_key(&(REGION, 3)));
     cluster.deliver(late);
     assert_eq!(cluster.installed, 0);
