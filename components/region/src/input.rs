@@ -118,6 +118,8 @@ pub struct MemberStatus {
     pub matched: LogIndex,
     /// Whether it answered lately.
     pub active: bool,
+    /// Ticks since it last answered in this leadership; `None` when it never did.
+    pub silent_ticks: Option<u32>,
 }
 
 /// Something that happened to a region.

@@ -27,6 +27,13 @@ impl Region {
 
     fn member_status(&self, peer: Peer) -> MemberStatus {
         let answered = self.node.raft.prs().get(peer.id.0).is_some_and(|progress| progress.recent_active);
-        MemberStatus { peer, matched: self.matched(peer.id), active: answered || peer.id == self.peer.id }
+        let heard = self.leader().and_then(|leader| leader.heard.get(&peer.id).copied());
+        let itself = peer.id == self.peer.id;
+        MemberStatus {
+            peer,
+            matched: self.matched(peer.id),
+            active: answered || itself,
+            silent_ticks: if itself { Some(0) } else { heard },
+        }
     }
 }

@@ -351,3 +351,22 @@ fn a_stopped_region_answers_everyone() {
         .collect();
     assert_eq!((answers.len(), unknown), (5, vec!["proposed", "gathered"]));
 }
+
+#[test]
+fn a_leader_counts_the_ticks_of_silence() {
+    let mut cluster = three();
+    let silent = |cluster: &Cluster| {
+        let members = status(cluster, 1).members;
+        members.iter().map(|member| member.silent_ticks).collect::<Vec<_>>()
+    };
+    cluster.pass(1, 4);
+    assert_eq!(silent(&cluster), [Some(0), Some(0), Some(0)], "heartbeats are answered");
+    cluster.crash(3, 0);
+    (0..5).for_each(|_| cluster.tick(1));
+    cluster.deliver_until_quiet();
+    assert_eq!(silent(&cluster), [Some(0), Some(0), Some(5)]);
+    let mut cluster = Cluster::new(RegionConfig::default(), &[1, 2, 3], &[]);
+    cluster.crash(3, 0);
+    cluster.elect(1);
+    assert_eq!(silent(&cluster)[2], None, "it never answered this leader");
+}
