@@ -12,8 +12,9 @@
 //!
 //! This crate must never know gRPC: how members reach each other is a [`Network`].
 //!
-//! Reading order: [`config`], [`store`], [`network`], [`request`].
+//! Reading order: [`config`], [`store`], [`network`], [`request`], `carrier`.
 
+mod carrier;
 pub mod config;
 pub mod error;
 pub mod network;

@@ -8,6 +8,7 @@ use region::{ReadResponder, RegionMessage};
 use store::{NoCarrier, Outbox, SnapshotCarrier, StoreHandle};
 use types::{RequestError, RequestHeader, StoreId};
 
+use crate::carrier::LocalCarrier;
 use crate::request::{RegionRequest, RegionResponder, execute};
 
 /// Connects a store with the other members.
@@ -52,7 +53,7 @@ impl LocalNetwork {
         Self::default()
     }
 
-    fn member(&self, store: StoreId) -> Option<StoreHandle> {
+    pub(crate) fn member(&self, store: StoreId) -> Option<StoreHandle> {
         self.stores.read().get(&store).cloned()
     }
 }
@@ -71,6 +72,10 @@ const UNREACHABLE: RequestError = RequestError::ServerIsBusy { reason: "the lead
 impl Network for LocalNetwork {
     fn outbox(&self, _: StoreId) -> Arc<dyn Outbox> {
         Arc::new(self.clone())
+    }
+
+    fn carrier(&self, from: StoreId) -> Arc<dyn SnapshotCarrier> {
+        Arc::new(LocalCarrier::new(self.clone(), from))
     }
 
     fn join(&self, store: StoreHandle) {

@@ -16,6 +16,9 @@ use crate::config_keys;
 /// underscores for dashes.
 pub const ENVIRONMENT_PREFIX: &str = "RAFTYARD__";
 
+/// Most snapshots in flight in one direction; the transport's own bound lies above it.
+const MAX_SNAPSHOTS: usize = 96;
+
 /// Everything that may be configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
@@ -54,6 +57,12 @@ pub struct ServerConfig {
     pub grpc_threads: usize,
     /// Largest message that is taken, in bytes. Requests are checked against smaller bounds of their own.
     pub max_message_bytes: usize,
+    /// Most snapshots that go to other stores at a time, those that are being built included.
+    pub concurrent_send_snap_limit: usize,
+    /// Most snapshots that come from other stores at a time, until they are installed.
+    pub concurrent_recv_snap_limit: usize,
+    /// Most bytes of snapshots that go out in a second, and that come in; 0 for no bound.
+    pub snap_io_max_bytes_per_sec: u64,
 }
 
 impl Default for ServerConfig {
@@ -67,11 +76,26 @@ impl Default for ServerConfig {
             labels: BTreeMap::new(),
             grpc_threads: 2,
             max_message_bytes: 64 << 20,
+            concurrent_send_snap_limit: 32,
+            concurrent_recv_snap_limit: 32,
+            snap_io_max_bytes_per_sec: 100 << 20,
         }
     }
 }
 
 impl ServerConfig {
+    fn validate_snapshots(&self) -> Result<(), ConfigError> {
+        let limits = [
+            ("concurrent-send-snap-limit", self.concurrent_send_snap_limit),
+            ("concurrent-recv-snap-limit", self.concurrent_recv_snap_limit),
+        ];
+        let wrong = limits.into_iter().find(|(_, limit)| !(1..=MAX_SNAPSHOTS).contains(limit));
+        wrong.map_or(Ok(()), |(key, limit)| {
+            let problem = format!("is {limit}, must be 1 to {MAX_SNAPSHOTS}");
+            Err(ConfigError::Value { key: format!("server.{key}"), problem })
+        })
+    }
+
     /// Where others reach this process.
     pub fn advertised(&self) -> &str {
         if self.advertise_addr.is_empty() { &self.addr } else { &self.advertise_addr }
@@ -355,6 +379,16 @@ impl Config {
         })
     }
 
+    /// The settings as a store takes them, with chance drawn from `seed`.
+    pub fn store_config(&self, seed: u64) -> StoreConfig {
+        let mut config = self.raftstore.store_config(seed);
+        let (server, snapshots) = (&self.server, &mut config.snapshots);
+        snapshots.limits.outgoing = server.concurrent_send_snap_limit;
+        snapshots.limits.incoming = server.concurrent_recv_snap_limit;
+        snapshots.bytes_per_second = server.snap_io_max_bytes_per_sec;
+        config
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -369,6 +403,7 @@ impl Config {
         for endpoint in &self.server.pd_endpoints {
             check_address("server.pd-endpoints", endpoint)?;
         }
+        self.server.validate_snapshots()?;
         self.coordinator.validate()?;
         self.raftstore.validate()
     }

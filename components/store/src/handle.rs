@@ -14,8 +14,8 @@ use region::{
 use runtime::system::SendError;
 use snapshot::{Received, Reception, Refusal, Transfer, TransferStatus};
 use types::{
-    InstanceId, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError, RequestHeader,
-    Responder, SplitPlan, StoreId, Term, WriteResponder,
+    InstanceId, Instant, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError,
+    RequestHeader, Responder, SplitPlan, StoreId, Term, WriteResponder,
 };
 
 use crate::error::StoreError;
@@ -124,6 +124,11 @@ impl StoreHandle {
     /// Who this store is.
     pub fn ident(&self) -> StoreIdent {
         self.shared.ident
+    }
+
+    /// This moment by the store's own clock, which its snapshots keep their times by.
+    pub fn now(&self) -> Instant {
+        self.shared.around.clock.now()
     }
 
     /// What it is doing.

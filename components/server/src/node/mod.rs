@@ -18,6 +18,7 @@ mod peers;
 pub mod role;
 mod runtime;
 mod serving;
+mod snapshots;
 pub mod store_node;
 
 use std::time::Duration;

@@ -22,7 +22,8 @@ impl LocalStore {
         assert!(self.0.set(store.downgrade()).is_ok(), "a transport serves one store");
     }
 
-    fn get(&self) -> Option<StoreHandle> {
+    /// The store, while it is there.
+    pub(super) fn get(&self) -> Option<StoreHandle> {
         self.0.get().and_then(WeakStoreHandle::upgrade)
     }
 }

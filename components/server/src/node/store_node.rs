@@ -5,7 +5,7 @@ use std::sync::Arc;
 use client::{PdClient, PdConfig};
 use observe::{Registry, ServerMetrics, StoreMetrics};
 use proto::metapb;
-use runtime::clock::{MonotonicClock, entropy_seed};
+use runtime::clock::{Clock, MonotonicClock, entropy_seed};
 use runtime::spawn::ThreadSpawner;
 use slog::{Logger, info, o, warn};
 use store::{StopProgress, Store, StoreHandle, Surroundings};
@@ -24,6 +24,7 @@ use super::peers::{LocalStore, PdResolver, TransportOutbox};
 use super::role::{NodeRole, claim};
 use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};
+use super::snapshots::{GrpcCarrier, Incoming};
 use crate::config::Config;
 use crate::kv::{KvConfig, TikvService};
 use crate::moves::Splits;
@@ -124,17 +125,20 @@ async fn start(
         TransportMetrics::new(registry, ident.store),
         logger.clone(),
     ));
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let carrier = GrpcCarrier { transport: Arc::clone(&transport), clock: Arc::clone(&clock), logger: logger.clone() };
+    let incoming = Incoming { store: Arc::clone(&local), clock: Arc::clone(&clock) };
     let (observer, changed, failed) = NodeObserver::new();
     let store_metrics = Arc::new(StoreMetrics::new(registry, ident.store));
     let around = Surroundings {
         outbox: Arc::new(TransportOutbox(Arc::clone(&transport))),
-        carrier: Arc::new(store::NoCarrier),
+        carrier: Arc::new(carrier),
         observer: Arc::new(observer),
-        clock: Arc::new(MonotonicClock::new()),
+        clock,
         metrics: store_metrics.clone(),
         logger: store_logger,
     };
-    let store = Store::open(config.raftstore.store_config(entropy_seed()), engines.engines.clone(), around)?;
+    let store = Store::open(config.store_config(entropy_seed()), engines.engines.clone(), around)?;
     let handle = store.handle();
     local.set(&handle);
     let running = store.start(&ThreadSpawner)?;
@@ -145,7 +149,8 @@ async fn start(
     let router = Server::builder()
         .add_service(kv.into_server())
         .add_service(health::service(handle.clone()))
-        .add_service(transport.service());
+        .add_service(transport.service())
+        .add_service(transport.snapshot_service(Arc::new(incoming)));
     runtime.serve("grpc", router.serve_with_incoming(connections(main.listener)), &logger);
     let shown = serde_json::to_value(config).expect("a configuration is plain data");
     let source: Arc<dyn StatusSource> =
