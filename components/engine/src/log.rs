@@ -65,7 +65,8 @@ impl RegionLogState {
 /// How a peer came to be (D7); decides what a restart may conclude from its absence in S (D8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Birth {
-    /// With the store's first start.
+    /// With the store's first start, or by a split that was durable in S before L heard of it: in either case S never forgets
+    /// it.
     Bootstrap,
     /// By a raft message from another member, of which nothing was noted.
     Message,
@@ -192,7 +193,7 @@ pub enum LogOp {
         /// The newest hard state, not that of some ready (D1).
         hard_state: HardState,
     },
-    /// Deletes the entries below an index (D5).
+    /// Deletes the entries below an index (D5). No change when the log is another peer's by now: clean-up comes late.
     DeleteTo {
         /// The region.
         region: RegionId,
@@ -306,7 +307,7 @@ pub trait LogEngine: Send + Sync + 'static {
     ///
     /// # Errors
     /// After a failed sync the engine is poisoned: this and every later write fails (D15). `PeerMismatch` when an
-    /// `Append` or `DeleteTo` names another peer than the region's state does; nothing is written then.
+    /// `Append` names another peer than the region's state does; nothing is written then.
     fn write(&self, batch: LogBatch, durability: Durability) -> Result<()>;
 
     /// Who this store is; `None` before its bootstrap was complete.

@@ -261,9 +261,7 @@ impl RaftHandler {
                     drop(self.shared.snapshots.incoming.take(decline.region, decline.from.id, decline.index));
                 }
                 Effect::Destroy(destroy) => {
-                    if self.shared.table.remove(destroy.descriptor.id) {
-                        self.gone(destroy.descriptor.id);
-                    }
+                    self.hide(destroy.descriptor.id);
                     self.ended = Some(Task::Remove(Box::new(destroy)));
                 }
                 Effect::LeaderMissing(region) => self.shared.around.observer.leader_missing(region),
@@ -302,10 +300,8 @@ impl RaftHandler {
     fn members_changed(&self, descriptor: Arc<RegionDescriptor>) {
         let (shared, id) = (&self.shared, descriptor.id);
         let Some(peer) = descriptor.peer_on(shared.ident.store).copied() else {
-            if shared.table.remove(id) {
-                self.gone(id);
-            }
-            return;
+            shared.status.removed(id, &shared.around.logger);
+            return self.hide(id);
         };
         let view = shared.table.update(id, |view| (view.descriptor, view.peer) = (descriptor, peer));
         if let Some(view) = view {
@@ -313,9 +309,12 @@ impl RaftHandler {
         }
     }
 
-    /// A region is not shown any more.
-    fn gone(&self, id: RegionId) {
-        self.shared.around.metrics.regions.set(self.shared.table.len() as i64);
+    /// Shows a region no more.
+    fn hide(&self, id: RegionId) {
+        let Some(view) = self.shared.table.remove(id) else { return };
+        let metrics = &self.shared.around.metrics;
+        metrics.regions.set(self.shared.table.len() as i64);
+        metrics.leaders.sub(i64::from(view.role == Role::Leader));
         self.shared.around.observer.region_gone(id);
     }
 

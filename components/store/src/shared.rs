@@ -141,11 +141,20 @@ impl Status {
 
     /// Notes how far a region is applied; the last region that has replayed makes the store serve.
     pub(crate) fn applied(&self, region: RegionId, applied: LogIndex, logger: &Logger) {
+        self.replayed(region, logger, |target| applied >= target);
+    }
+
+    /// Notes that a region's peer was removed: behind its own end it replays nothing.
+    pub(crate) fn removed(&self, region: RegionId, logger: &Logger) {
+        self.replayed(region, logger, |_| true);
+    }
+
+    fn replayed(&self, region: RegionId, logger: &Logger, is_done: impl Fn(LogIndex) -> bool) {
         if self.get() != StoreState::Starting {
             return;
         }
         let mut replaying = self.replaying.lock();
-        if replaying.get(&region).is_some_and(|target| applied >= *target) {
+        if replaying.get(&region).is_some_and(|target| is_done(*target)) {
             replaying.remove(&region);
         }
         if replaying.is_empty() {
@@ -161,5 +170,24 @@ impl Status {
     /// How many regions still replay.
     pub(crate) fn replaying(&self) -> usize {
         self.replaying.lock().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use observe::Registry;
+
+    use super::*;
+
+    #[test]
+    fn a_store_serves_once_every_region_has_replayed_or_is_gone() {
+        let metrics = Arc::new(StoreMetrics::new(&Registry::new(), StoreId(1)));
+        let targets = BTreeMap::from([(RegionId(1), LogIndex(9)), (RegionId(2), LogIndex(9))]);
+        let (status, logger) = (Status::new(targets, metrics), observe::discard_logger());
+        status.applied(RegionId(1), LogIndex(8), &logger);
+        status.removed(RegionId(2), &logger);
+        assert_eq!((status.get(), status.replaying()), (StoreState::Starting, 1));
+        status.applied(RegionId(1), LogIndex(9), &logger);
+        assert_eq!(status.get(), StoreState::Serving);
     }
 }

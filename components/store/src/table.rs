@@ -67,9 +67,9 @@ impl RegionTable {
         views
     }
 
-    /// Removes a region. False when it was not here.
-    pub(crate) fn remove(&self, id: RegionId) -> bool {
-        self.inner.write().remove(id).is_some()
+    /// Removes a region; returns its last view.
+    pub(crate) fn remove(&self, id: RegionId) -> Option<RegionView> {
+        self.inner.write().remove(id)
     }
 
     /// How many regions there are.

@@ -94,7 +94,11 @@ impl RegionRecord {
                 self.append(entries);
                 self.state = Some(RegionLogState { peer, hard_state });
             }
-            LogOp::DeleteTo { end, .. } => self.delete_to(end),
+            LogOp::DeleteTo { peer, end, .. } => {
+                if self.state.is_some_and(|state| state.peer == peer) {
+                    self.delete_to(end);
+                }
+            }
             LogOp::PutLifecycle { lifecycle, .. } => self.lifecycle = Some(lifecycle),
             LogOp::RaiseCommitFloor { floor, .. } => self.commit_floor = self.commit_floor.max(floor),
             LogOp::Remove { next_peer, .. } => {
@@ -234,8 +238,7 @@ impl LogContent {
                     shape.peer = Some(*peer);
                     shape.bounds = check_entries(region, entries, shape.bounds);
                 }
-                LogOp::DeleteTo { peer, end, .. } => {
-                    check_peer(region, *peer, shape.peer)?;
+                LogOp::DeleteTo { peer, end, .. } if shape.peer == Some(*peer) => {
                     let left = shape.bounds.map(|(first, last)| (first.max(end.0), last));
                     shape.bounds = left.filter(|(first, last)| first <= last);
                 }

@@ -99,8 +99,9 @@ impl RegionStage<'_> {
                 self.set_state(*peer, *hard_state);
             }
             LogOp::DeleteTo { peer, end, .. } => {
-                self.record.check_peer(self.region, *peer)?;
-                self.delete_to(*end);
+                if self.record.state.is_some_and(|state| state.peer == *peer) {
+                    self.delete_to(*end);
+                }
             }
             LogOp::PutLifecycle { lifecycle, .. } => self.put_lifecycle(*lifecycle),
             LogOp::RaiseCommitFloor { floor, .. } => self.raise_commit_floor(*floor),
