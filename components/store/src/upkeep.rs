@@ -57,6 +57,11 @@ impl CleanUpQueue {
         }
     }
 
+    /// Forgets what waits for a region: its log goes as a whole, or is reset.
+    pub(crate) fn forget(&self, region: RegionId) {
+        self.inner.lock().waiting.remove(&region);
+    }
+
     /// How many regions have deletions that wait.
     pub(crate) fn len(&self) -> usize {
         self.inner.lock().waiting.len()

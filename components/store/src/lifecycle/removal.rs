@@ -73,6 +73,7 @@ impl Removal {
         // One that was fenced has a marker.
         let ops = vec![LogOp::Remove { region, next_peer }, LogOp::DropMarker { region }];
         let batch = LogBatch { ops };
+        tools.shared.clean_up.forget(region);
         tools.shared.engines.log.write(batch, Durability::Synced)?;
         fail_point!("removal-forgotten");
         self.stage = Stage::Clear;

@@ -101,6 +101,7 @@ impl Replacement {
             LogOp::PutLifecycle { region, lifecycle },
             LogOp::Append { region, peer: peer.id, entries: Vec::new(), hard_state: *hard_state },
         ];
+        tools.shared.clean_up.forget(region);
         log.write(LogBatch { ops }, Durability::Synced)?;
         fail_point!("snapshot-marked");
         self.marker = Some(marker);
