@@ -4,13 +4,19 @@
 //!   engine, then release what waited for it.
 //! - **Apply pollers** execute the committed entries of a batch of regions into one batch of the state engine.
 //! - **Upkeep** watches the flush watermark and deletes from the log what is no longer needed (D3, D5).
+//! - **The lifecycle** makes peers that a message asks for, puts snapshots into the place of what peers had, and removes
+//!   peers: what no log replays, in one queue (D6, D7, D9, D10, D11).
+//! - **The snapshot worker** builds snapshots and hashes regions, beside all of them.
 //!
 //! The whole store is steppable on one thread without starting any: [`Stepper`] and [`RunningStore`] drive the same parts.
 //!
 //! This crate must never look at a real clock, draw chance, or start a thread by itself.
 //!
+//! Invariants: nobody but a region's poller writes its log while it runs, and nobody but the lifecycle while it rests; a
+//! region's keys are owned, or kept, by one claim at a time; a peer is in the table only while it is a member that serves.
+//!
 //! Reading order: [`handle`], [`mod@bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
-//! `rebuild`, `upkeep`, [`threads`].
+//! `rebuild`, `lifecycle`, [`carrier`] with `snapshots`, `upkeep`, [`threads`].
 
 #[macro_use]
 mod failpoint;
