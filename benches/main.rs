@@ -1,4 +1,4 @@
-//! The performance targets, measured: `make bench` runs all of them, `make bench ARGS="r1 r4"` those whose ids begin so,
+//! The performance targets, measured: `make bench` runs all of them, `make bench ARGS="r1 r4"` those two,
 //! and `make bench ARGS=r1-64-16` one part of one.
 //!
 //! Absolute figures do not travel between machines; ratios within one run do. Every target is measured on contenders

@@ -67,13 +67,18 @@ impl Options {
     /// Whether a target is to be measured, or a part of it.
     pub fn wants(&self, id: &str) -> bool {
         let id = id.to_lowercase();
-        self.wants_part(&id) || self.wanted.iter().any(|wanted| wanted.starts_with(&id))
+        self.wants_part(&id) || self.wanted.iter().any(|wanted| is_part(wanted, &id))
     }
 
     /// Whether a part of a target is to be measured, like `r1-64-16`.
     pub fn wants_part(&self, id: &str) -> bool {
-        self.wanted.is_empty() || self.wanted.iter().any(|wanted| id.to_lowercase().starts_with(wanted))
+        self.wanted.is_empty() || self.wanted.iter().any(|wanted| is_part(&id.to_lowercase(), wanted))
     }
+}
+
+/// Whether an id is a target's, or that of a part of it: `r1` and `r1-64`, and not `r11`.
+fn is_part(id: &str, target: &str) -> bool {
+    id.strip_prefix(target).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 impl fmt::Display for Options {

@@ -4,6 +4,7 @@ pub mod children;
 pub mod cluster;
 pub mod disks;
 pub mod etcd;
+pub mod probed;
 pub mod raw;
 pub mod service;
 

@@ -4,7 +4,10 @@ mod bytes_written;
 mod latency;
 mod protocol;
 mod regions;
+mod restart;
+mod snapshots;
 mod turns;
+mod unavailability;
 mod writes;
 
 use crate::harness::options::Options;
@@ -32,4 +35,7 @@ pub const ALL: &[Target] = &[
     Target { id: "R5", what: "tail latency at half of peak load", measure: latency::measure },
     Target { id: "R6", what: "throughput with more active regions", measure: regions::throughput },
     Target { id: "R8", what: "writes over the network protocol against etcd", measure: protocol::measure },
+    Target { id: "R11", what: "how long a region's writes go unanswered", measure: unavailability::measure },
+    Target { id: "R12", what: "restart to serving", measure: restart::measure },
+    Target { id: "SNAP", what: "snapshots against a plain copy of their files", measure: snapshots::measure },
 ];
