@@ -141,6 +141,10 @@ impl StateEngine for CutEngine {
         self.engine.approximate_bytes(range)
     }
 
+    fn approximate_keys(&self, range: &KeyRange) -> Result<u64> {
+        self.engine.approximate_keys(range)
+    }
+
     fn statistics(&self) -> StateStatistics {
         self.engine.statistics()
     }

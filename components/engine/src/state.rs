@@ -284,6 +284,10 @@ pub trait StateEngine: StateRead + 'static {
     /// About how many bytes the keys of a range take in all user column families, memtables included.
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64>;
 
+    /// About how many keys a range holds in all user column families, memtables included. A key that was written
+    /// again counts once for each value that no compaction has dropped yet.
+    fn approximate_keys(&self, range: &KeyRange) -> Result<u64>;
+
     /// Counts for metrics and benchmarks.
     fn statistics(&self) -> StateStatistics;
 }

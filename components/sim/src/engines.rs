@@ -183,6 +183,10 @@ impl StateEngine for WatchedState {
         self.inner.approximate_bytes(range)
     }
 
+    fn approximate_keys(&self, range: &KeyRange) -> Result<u64> {
+        self.inner.approximate_keys(range)
+    }
+
     fn statistics(&self) -> StateStatistics {
         self.inner.statistics()
     }

@@ -39,6 +39,7 @@ pub const CHECKS: &[StateCheck] = &[
     StateCheck { name: "a file can be looked into before it is ingested", run: look_into_file },
     StateCheck { name: "deleting files takes nothing outside of its range", run: delete_files },
     StateCheck { name: "approximate bytes follow the data", run: approximate_bytes },
+    StateCheck { name: "approximate keys follow the data", run: approximate_keys },
     StateCheck { name: "a range is cut into even parts", run: split_keys },
     StateCheck { name: "statistics", run: statistics },
 ];
@@ -50,6 +51,7 @@ fn empty(state: &dyn StateEngine, _: &Path) {
     }
     assert_eq!(state.persisted_round(WriterId::Bootstrap).unwrap(), Round(0));
     assert_eq!(state.approximate_bytes(&KeyRange::all()).unwrap(), 0);
+    assert_eq!(state.approximate_keys(&KeyRange::all()).unwrap(), 0);
 }
 
 fn put_get_delete(state: &dyn StateEngine, _: &Path) {
@@ -490,6 +492,38 @@ fn approximate_bytes(state: &dyn StateEngine, _: &Path) {
     assert!(half < all && half > all / 4, "one half is reported as {half} of {all} bytes");
     assert!(bytes(&range("c", "d")) < all / 10);
     assert_eq!(bytes(&range("b", "a")), 0, "an empty range");
+}
+
+fn approximate_keys(state: &dyn StateEngine, _: &Path) {
+    let write = |prefix: &'static str, family: Family, keys: u64| {
+        batch(state, |batch| {
+            (0..keys).for_each(|n| batch.put(family, format!("{prefix}{n:05}"), noise(n, n as usize % 200)));
+        });
+    };
+    write("a", DATA, 4_000);
+    write("b", LOCK, 2_000);
+    write("c", DATA, 1_000);
+    let keys = |range: &KeyRange| state.approximate_keys(range).unwrap();
+    let near = |keys: u64, expected: u64| (expected * 3 / 4..=expected * 5 / 4).contains(&keys);
+    for place in ["in memory", "in files"] {
+        assert!(near(keys(&KeyRange::all()), 7_000), "{} of 7000 keys {place}", keys(&KeyRange::all()));
+        for (from, to, expected) in
+            [("a", "b", 4_000), ("b", "c", 2_000), ("a02000", "b", 2_000), ("a03", "b01", 2_000)]
+        {
+            let counted = keys(&range(from, to));
+            assert!(near(counted, expected), "{counted} of {expected} keys from {from} to {to} {place}");
+        }
+        assert!(keys(&range("d", "")) < 100 && keys(&range("", "a")) < 100);
+        assert_eq!(keys(&range("b", "a")), 0, "an empty range");
+        state.flush().unwrap();
+    }
+    write("c", DATA, 1_000);
+    write("d", DATA, 1_000);
+    let counted = keys(&range("d", "e"));
+    assert!(near(counted, 1_000), "{counted} of 1000 keys above files, in memory");
+    batch(state, |batch| (0..4_000).for_each(|n| batch.delete(DATA, format!("a{n:05}"))));
+    state.flush().unwrap();
+    assert!(keys(&range("a", "b")) < 3_000, "{} keys are left of none", keys(&range("a", "b")));
 }
 
 fn split_keys(state: &dyn StateEngine, _: &Path) {

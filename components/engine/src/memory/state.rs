@@ -144,7 +144,12 @@ impl StateEngine for MemStateEngine {
     }
 
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
-        Ok(self.lock(FaultPoint::StateRead)?.current.user_bytes_in(range))
+        Ok(self.lock(FaultPoint::StateRead)?.current.user_amount_in(range).bytes)
+    }
+
+    /// Exact.
+    fn approximate_keys(&self, range: &KeyRange) -> Result<u64> {
+        Ok(self.lock(FaultPoint::StateRead)?.current.user_amount_in(range).keys)
     }
 
     /// All zero once the process has crashed.

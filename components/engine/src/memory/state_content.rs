@@ -1,6 +1,6 @@
 //! What a state engine holds, and every state that a crash may put it back to.
 
-use std::ops::Bound;
+use std::ops::{Add, Bound};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use types::{ColumnFamily, KeyRange, PlantedBug, PlantedBugs};
 
 use super::file::Pair;
 use super::space::Space;
-use super::tree::Tree;
+use super::tree::{Amount, Tree};
 use crate::{Family, StateBatch, StateOp, StateStatistics};
 
 /// One moment of all column families. Cloning it costs nothing.
@@ -55,8 +55,8 @@ impl Moment {
         self.families.iter().map(Tree::bytes).sum()
     }
 
-    pub(super) fn user_bytes_in(&self, range: &KeyRange) -> u64 {
-        user_families().map(|family| self.family(family).bytes_in(range)).sum()
+    pub(super) fn user_amount_in(&self, range: &KeyRange) -> Amount {
+        user_families().map(|family| self.family(family).amount_in(range)).fold(Amount::default(), Add::add)
     }
 
     fn apply(&mut self, batch: &StateBatch) {

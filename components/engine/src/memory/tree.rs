@@ -6,7 +6,7 @@
 //! path to the key, and a range is removed as fast as a key.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
+use std::ops::{Add, Bound, Sub};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,14 +18,37 @@ const PAIR_OVERHEAD_BYTES: u64 = 8;
 
 type Link = Option<Arc<Node>>;
 
+/// How much some pairs are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Amount {
+    pub(super) keys: u64,
+    pub(super) bytes: u64,
+}
+
+impl Add for Amount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { keys: self.keys + other.keys, bytes: self.bytes + other.bytes }
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self { keys: self.keys - other.keys, bytes: self.bytes - other.bytes }
+    }
+}
+
 /// A pair, and the pairs below it in the tree.
 #[derive(Clone)]
 pub(super) struct Node {
     pub(super) key: Bytes,
     pub(super) value: Bytes,
     priority: u64,
-    /// Bytes of this pair and of all below.
-    bytes: u64,
+    /// This pair and all below.
+    amount: Amount,
     left: Link,
     right: Link,
 }
@@ -33,14 +56,14 @@ pub(super) struct Node {
 impl Node {
     fn new(key: Bytes, value: Bytes, left: Link, right: Link) -> Arc<Self> {
         let priority = priority(&key);
-        let mut node = Self { key, value, priority, bytes: 0, left, right };
+        let mut node = Self { key, value, priority, amount: Amount::default(), left, right };
         node.count();
         Arc::new(node)
     }
 
     fn count(&mut self) {
-        let own = (self.key.len() + self.value.len()) as u64 + PAIR_OVERHEAD_BYTES;
-        self.bytes = own + bytes(&self.left) + bytes(&self.right);
+        let bytes = (self.key.len() + self.value.len()) as u64 + PAIR_OVERHEAD_BYTES;
+        self.amount = Amount { keys: 1, bytes } + amount(&self.left) + amount(&self.right);
     }
 }
 
@@ -48,8 +71,8 @@ fn priority(key: &[u8]) -> u64 {
     Seed(key.len() as u64).hash(&[u64::from(crc32fast::hash(key))])
 }
 
-fn bytes(link: &Link) -> u64 {
-    link.as_ref().map_or(0, |node| node.bytes)
+fn amount(link: &Link) -> Amount {
+    link.as_ref().map_or(Amount::default(), |node| node.amount)
 }
 
 /// The map. Cloning it costs nothing.
@@ -61,25 +84,25 @@ pub(super) struct Tree {
 impl Tree {
     /// Bytes of all pairs.
     pub(super) fn bytes(&self) -> u64 {
-        bytes(&self.root)
+        amount(&self.root).bytes
     }
 
-    /// Bytes of the pairs of a range.
-    pub(super) fn bytes_in(&self, range: &KeyRange) -> u64 {
+    /// How much the pairs of a range are.
+    pub(super) fn amount_in(&self, range: &KeyRange) -> Amount {
         if range.is_empty() {
-            return 0;
+            return Amount::default();
         }
-        let below_end = range.end_bound().map_or(self.bytes(), |end| self.bytes_below(end));
-        below_end - self.bytes_below(&range.start)
+        let below_end = range.end_bound().map_or(amount(&self.root), |end| self.amount_below(end));
+        below_end - self.amount_below(&range.start)
     }
 
-    fn bytes_below(&self, key: &[u8]) -> u64 {
-        let (mut link, mut sum) = (&self.root, 0);
+    fn amount_below(&self, key: &[u8]) -> Amount {
+        let (mut link, mut sum) = (&self.root, Amount::default());
         while let Some(node) = link {
             if key <= &node.key[..] {
                 link = &node.left;
             } else {
-                sum += node.bytes - bytes(&node.right);
+                sum = sum + (node.amount - amount(&node.right));
                 link = &node.right;
             }
         }
@@ -153,7 +176,7 @@ impl Tree {
 
     /// Removes all keys of a range.
     pub(super) fn remove_range(&mut self, range: &KeyRange) {
-        if range.is_empty() || self.bytes_in(range) == 0 {
+        if range.is_empty() || self.amount_in(range).keys == 0 {
             return;
         }
         let (below, rest) = split(self.root.take(), &range.start);
@@ -253,7 +276,7 @@ mod tests {
         let Some(node) = link else { return 0 };
         let mut counted = Node::clone(node);
         counted.count();
-        assert_eq!(counted.bytes, node.bytes);
+        assert_eq!(counted.amount, node.amount);
         for child in [&node.left, &node.right].into_iter().flatten() {
             assert!(child.priority <= node.priority);
         }
@@ -290,8 +313,8 @@ mod tests {
             assert_eq!(pairs(&tree), model.clone().into_iter().collect::<Vec<_>>());
             let range = KeyRange::new("2", "3");
             let inside = model.iter().filter(|(key, _)| range.contains(key));
-            let expected = inside.map(|(key, value)| (key.len() + value.len()) as u64 + PAIR_OVERHEAD_BYTES).sum();
-            assert_eq!(tree.bytes_in(&range), expected);
+            let bytes = inside.clone().map(|(key, value)| (key.len() + value.len()) as u64 + PAIR_OVERHEAD_BYTES).sum();
+            assert_eq!(tree.amount_in(&range), Amount { keys: inside.count() as u64, bytes });
         }
     }
 

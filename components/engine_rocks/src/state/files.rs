@@ -1,7 +1,8 @@
 //! What touches whole files: ingest, deletion, sizes.
 
+use bytes::Bytes;
 use engine::{Family, IngestFile, Result};
-use rocksdb::{DB, Range, ReadOptions, ReadTier};
+use rocksdb::{DB, LiveFile, Range, ReadOptions, ReadTier};
 use types::{ColumnFamily, KeyRange};
 
 use super::{family, options, read_error};
@@ -52,7 +53,7 @@ pub(super) fn compact(db: &DB, range: &KeyRange) {
 
 /// About how many bytes a range takes in the files and memtables of a column family.
 pub(super) fn approximate_bytes(db: &DB, of: Family, range: &KeyRange) -> Result<u64> {
-    Ok(file_bytes(db, of, range) + memtable_bytes(db, of, range)?)
+    Ok(file_bytes(db, of, range) + memtable_amount(db, of, range)?.bytes)
 }
 
 fn file_bytes(db: &DB, of: Family, range: &KeyRange) -> u64 {
@@ -62,8 +63,49 @@ fn file_bytes(db: &DB, of: Family, range: &KeyRange) -> u64 {
     sizes.first().copied().unwrap_or(0)
 }
 
+/// About how many keys a range holds in the files and memtables of all user column families.
+///
+/// A file knows how many entries it has; of one that the range cuts, those count that its share of the bytes stands for.
+/// A tombstone counts as less than nothing: it hides a key of an older file. One that covers a range counts as one.
+pub(super) fn approximate_keys(db: &DB, range: &KeyRange) -> Result<u64> {
+    let files = db.live_files().map_err(|error| Engine::State.error("list files", error))?;
+    let mut keys: u64 = 0;
+    for of in ColumnFamily::ALL {
+        let (mut put, mut hidden) = (0_u64, 0_u64);
+        for file in files.iter().filter(|file| file.column_family_name == of.name()) {
+            let (entries, deletions) = (file.num_entries, file.num_deletions);
+            put += share(db, of.into(), file, range, entries.saturating_sub(deletions));
+            hidden += share(db, of.into(), file, range, deletions);
+        }
+        keys += put.saturating_sub(hidden) + memtable_amount(db, of.into(), range)?.keys;
+    }
+    Ok(keys)
+}
+
+/// How many of a file's entries lie in a range, when they lie evenly between its keys.
+fn share(db: &DB, of: Family, file: &LiveFile, range: &KeyRange, entries: u64) -> u64 {
+    let (Some(first), Some(last)) = (&file.start_key, &file.end_key) else { return 0 };
+    let own = KeyRange { start: Bytes::copy_from_slice(first), end: [&last[..], &[0]].concat().into() };
+    if range.encloses(&own) {
+        return entries;
+    }
+    let shared = own.intersect(range);
+    if entries == 0 || shared.is_empty() {
+        return 0;
+    }
+    // Other files of the same keys count in both estimates, and so cancel out, about.
+    let (part, whole) = (file_bytes(db, of, &shared), file_bytes(db, of, &own).max(1));
+    (u128::from(entries) * u128::from(part.min(whole)) / u128::from(whole)) as u64
+}
+
+/// What lies in a memtable.
+struct MemtableAmount {
+    keys: u64,
+    bytes: u64,
+}
+
 /// The crate's estimate leaves memtables out. They are small: their keys in the range are counted one by one.
-fn memtable_bytes(db: &DB, of: Family, range: &KeyRange) -> Result<u64> {
+fn memtable_amount(db: &DB, of: Family, range: &KeyRange) -> Result<MemtableAmount> {
     let mut options = ReadOptions::default();
     options.set_read_tier(ReadTier::Memtable);
     options.set_iterate_lower_bound(&range.start[..]);
@@ -71,12 +113,13 @@ fn memtable_bytes(db: &DB, of: Family, range: &KeyRange) -> Result<u64> {
         options.set_iterate_upper_bound(end);
     }
     let mut iter = db.raw_iterator_cf_opt(family(db, of), options);
-    let mut bytes = 0;
+    let mut amount = MemtableAmount { keys: 0, bytes: 0 };
     iter.seek_to_first();
     while let Some((key, value)) = iter.item() {
-        bytes += (key.len() + value.len()) as u64;
+        amount.keys += 1;
+        amount.bytes += (key.len() + value.len()) as u64;
         iter.next();
     }
     iter.status().map_err(read_error)?;
-    Ok(bytes)
+    Ok(amount)
 }

@@ -153,6 +153,10 @@ impl StateEngine for RocksStateEngine {
         types::ColumnFamily::ALL.iter().map(|of| files::approximate_bytes(&self.db, (*of).into(), range)).sum()
     }
 
+    fn approximate_keys(&self, range: &KeyRange) -> Result<u64> {
+        if range.is_empty() { Ok(0) } else { files::approximate_keys(&self.db, range) }
+    }
+
     fn statistics(&self) -> StateStatistics {
         let gauges = self.gauges();
         StateStatistics {
