@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use proto::log::{Command, Operation, command, operation};
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use types::reserved::{FIRST_USER_KEY, RESERVED_KEY};
 use types::{ColumnFamily, KeyRange, RequestError};
 
 /// Why a command can never be applied, whatever the region.
@@ -23,7 +24,7 @@ impl From<CommandError> for RequestError {
 /// unbounded: only the last region takes it as it is, so whoever means "to the end of this region" says where that is.
 ///
 /// # Errors
-/// When a key or value is too long, there are no operations or too many, a column family does not exist, a part of
+/// When a key is empty or a key or value is too long, there are no operations or too many, a column family does not exist, a part of
 /// the command is missing, or a delete-range ends before it starts.
 pub fn check_command(command: &Command) -> Result<KeyRange, CommandError> {
     let mut keys = Enclosing::default();
@@ -78,7 +79,22 @@ fn check_operation<'a>(operation: &'a Operation, keys: &mut Enclosing<'a>) -> Re
     Ok(())
 }
 
+/// Takes the reserved key out of the ranges that a user's command deletes: it is the store's.
+pub fn spare_reserved(command: &mut Command) {
+    let Some(command::Kind::Write(write)) = &mut command.kind else { return };
+    for operation in &mut write.operations {
+        if let Some(operation::Kind::DeleteRange(delete)) = &mut operation.kind
+            && delete.start == RESERVED_KEY
+        {
+            delete.start = FIRST_USER_KEY;
+        }
+    }
+}
+
 fn check_key(key: &[u8]) -> Result<(), CommandError> {
+    if key == RESERVED_KEY {
+        return Err(CommandError("the empty key belongs to the store: use keys of one byte at least".to_owned()));
+    }
     check_length("key", key, MAX_KEY_BYTES)
 }
 

@@ -71,7 +71,7 @@ mod testing;
 
 pub use applier::{ApplyError, RegionApplier};
 pub use arbiter::{Arbiter, Birth, SplitsAlone};
-pub use command::{CommandError, check_command};
+pub use command::{CommandError, check_command, spare_reserved};
 pub use hash::hash_region;
 pub use pending::{MAX_BATCH_BYTES, MAX_BATCH_CHANGES};
 pub use round::{Applied, ApplyRound, ApplyTask, RoundOutcome, Truncation};

@@ -98,7 +98,7 @@ pub fn get(snapshot: &RegionSnapshot, family: ColumnFamily, key: &Bytes) -> Resu
     if !region.range.contains(key) {
         return Err(RequestError::KeyNotInRegion { key: key.clone(), region: region.id, range: region.range.clone() });
     }
-    snapshot.data.get(Family::User(family), key).map_err(failed)
+    snapshot.user_value(family, key).map_err(failed)
 }
 
 /// Reads at most `limit` pairs of a region, ending with the one that reaches `max_bytes`; the range is cut to the
@@ -114,7 +114,7 @@ pub fn scan(
     max_bytes: usize,
     reverse: bool,
 ) -> Result<(Vec<Pair>, bool), RequestError> {
-    let range = options.range.intersect(&snapshot.descriptor.range);
+    let range = options.range.intersect(&snapshot.user_range());
     let (mut pairs, mut bytes) = (Vec::new(), 0);
     if range.is_empty() {
         return Ok((pairs, true));

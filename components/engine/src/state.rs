@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use types::reserved::RESERVED_KEY;
 use types::{ColumnFamily, KeyRange, LogIndex, RegionDescriptor, Round};
 
 use crate::error::Result;
@@ -189,8 +190,23 @@ pub struct RegionSnapshot {
     pub descriptor: Arc<RegionDescriptor>,
     /// The newest log index that the snapshot is sure to hold.
     pub applied: LogIndex,
-    /// The data. It shows the whole store: readers keep to the descriptor's range.
+    /// The data. It shows the whole store: who reads for a user keeps to [`user_range`](Self::user_range).
     pub data: Arc<dyn StateRead>,
+}
+
+impl RegionSnapshot {
+    /// The part of the region that users may see.
+    pub fn user_range(&self) -> KeyRange {
+        self.descriptor.range.for_users()
+    }
+
+    /// A key's value, as users see it: the [reserved key](types::reserved) has none. The key must lie in the region.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub fn user_value(&self, family: ColumnFamily, key: &[u8]) -> Result<Option<Bytes>> {
+        if key == RESERVED_KEY { Ok(None) } else { self.data.get(family.into(), key) }
+    }
 }
 
 impl std::fmt::Debug for RegionSnapshot {

@@ -4,7 +4,7 @@
 //! number. This crate depends on no other crate of the workspace.
 //!
 //! Reading order: [`id`], [`range`], [`descriptor`], [`epoch`] with [`split`] and [`membership`], which change it,
-//! [`request`], [`error`], then the helpers.
+//! [`request`], [`error`], [`reserved`], then the helpers.
 
 pub mod backoff;
 pub mod causes;
@@ -20,6 +20,7 @@ pub mod membership;
 pub mod planted;
 pub mod range;
 pub mod request;
+pub mod reserved;
 pub mod seed;
 pub mod split;
 pub mod time;

@@ -20,7 +20,6 @@ fn is_refused(command: &Command) -> bool {
 fn the_smallest_range_of_all_keys() {
     assert_eq!(enclosing(vec![put(Plain, "b", "")]), range("b", "b\0"));
     assert_eq!(enclosing(vec![put(Plain, "c", ""), delete(Plain, "a"), put(Plain, "b", "")]), range("a", "c\0"));
-    assert_eq!(enclosing(vec![put(Plain, "", "")]), range("", "\0"));
     assert_eq!(check_command(&compare_and_swap(Plain, "k", None, None)), Ok(range("k", "k\0")));
 }
 
@@ -49,6 +48,18 @@ fn delete_ranges_count_with_their_end() {
     assert_eq!(two(range("b", ""), range("a", "c")), range("a", ""));
     assert_eq!(two(range("a", "c"), range("b", "")), range("a", ""));
     assert_eq!(two(range("a", "d"), range("b", "c")), range("a", "d"));
+}
+
+#[test]
+fn the_empty_key_is_the_stores() {
+    for operation in [put(Plain, "", "v"), delete(Plain, "")] {
+        assert!(is_refused(&batch(vec![put(Plain, "a", "v"), operation])));
+    }
+    assert!(is_refused(&compare_and_swap(Plain, "", None, Some("v".into()))));
+    let mut everything = batch(vec![delete_range(Plain, range("", "")), delete_range(Plain, range("", "\0"))]);
+    spare_reserved(&mut everything);
+    assert_eq!(everything, batch(vec![delete_range(Plain, range("\0", "")), delete_range(Plain, range("\0", "\0"))]));
+    assert_eq!(check_command(&everything), Ok(range("\0", "")));
 }
 
 #[test]

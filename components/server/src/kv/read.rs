@@ -1,14 +1,14 @@
 //! Raw requests that read single keys, and the two that this store never serves.
 
 use bytes::Bytes;
-use engine::{Family, RegionSnapshot};
+use engine::RegionSnapshot;
 use observe::metrics::server::RequestType;
 use proto::kvrpcpb::{
     Context, KvPair, RawBatchGetRequest, RawBatchGetResponse, RawCoprocessorRequest, RawCoprocessorResponse,
     RawGetKeyTtlRequest, RawGetKeyTtlResponse, RawGetRequest, RawGetResponse,
 };
-use types::RequestError;
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES};
+use types::{ColumnFamily, RequestError};
 
 use super::plan::{Plan, RawRequest, ReadError, Target, column_family, invalid};
 use super::scan::Room;
@@ -22,7 +22,7 @@ impl RawRequest for RawGetRequest {
     }
 
     fn plan(self, _: &Target<'_>) -> Result<Plan<RawGetResponse>, RequestError> {
-        let family = Family::from(column_family(&self.cf)?);
+        let family = column_family(&self.cf)?;
         check_key(&self.key)?;
         Ok(Plan::read(1, move |snapshot| {
             let value = get(snapshot, family, &self.key)?;
@@ -42,7 +42,7 @@ impl RawRequest for RawBatchGetRequest {
 
     /// The pairs that were found, in the order of the keys.
     fn plan(self, _: &Target<'_>) -> Result<Plan<RawBatchGetResponse>, RequestError> {
-        let family = Family::from(column_family(&self.cf)?);
+        let family = column_family(&self.cf)?;
         if self.keys.len() > MAX_BATCH_OPERATIONS {
             let keys = self.keys.len();
             return Err(invalid(format!("{keys} keys are more than the limit of {MAX_BATCH_OPERATIONS}: split them")));
@@ -70,13 +70,13 @@ fn check_key(key: &Bytes) -> Result<(), RequestError> {
 }
 
 /// A snapshot shows the whole store: a key outside of the region is somebody else's to answer for.
-fn get(snapshot: &RegionSnapshot, family: Family, key: &Bytes) -> Result<Option<Bytes>, ReadError> {
+fn get(snapshot: &RegionSnapshot, family: ColumnFamily, key: &Bytes) -> Result<Option<Bytes>, ReadError> {
     let region = &snapshot.descriptor;
     if !region.range.contains(key) {
         let (key, range) = (key.clone(), region.range.clone());
         return Err(RequestError::KeyNotInRegion { key, region: region.id, range }.into());
     }
-    Ok(snapshot.data.get(family, key)?)
+    Ok(snapshot.user_value(family, key)?)
 }
 
 impl RawRequest for RawGetKeyTtlRequest {

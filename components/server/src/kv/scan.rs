@@ -127,7 +127,7 @@ pub(super) fn iterator(
     family: Family,
     wanted: IterRange,
 ) -> Result<Option<Box<dyn StateIterator + '_>>, ReadError> {
-    let range = wanted.range.intersect(&snapshot.descriptor.range);
+    let range = wanted.range.intersect(&snapshot.user_range());
     if range.is_empty() {
         return Ok(None);
     }
