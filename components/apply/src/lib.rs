@@ -74,4 +74,4 @@ pub use arbiter::{Arbiter, Birth, SplitsAlone};
 pub use command::{CommandError, check_command, spare_reserved};
 pub use hash::hash_region;
 pub use pending::{MAX_BATCH_BYTES, MAX_BATCH_CHANGES};
-pub use round::{Applied, ApplyRound, ApplyTask, RoundOutcome, Truncation};
+pub use round::{Applied, ApplyRound, ApplyTask, RoundOutcome, Truncation, Written};

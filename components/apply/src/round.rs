@@ -59,6 +59,15 @@ pub struct Truncation {
     pub round: Round,
 }
 
+/// How much users' commands changed in a region, as they came: a delete-range counts as one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Keys.
+    pub keys: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
 /// What a written round gives back.
 #[derive(Debug, Default)]
 pub struct RoundOutcome {
@@ -72,6 +81,8 @@ pub struct RoundOutcome {
     pub round: Round,
     /// Bytes of keys and values that were written, records of the store included.
     pub bytes: u64,
+    /// What users' commands wrote to each region.
+    pub written: BTreeMap<RegionId, Written>,
     /// Commands that were applied; refused ones do not count, a comparison that failed does.
     pub commands: u64,
 }
@@ -250,6 +261,7 @@ impl ApplyRound {
         responders: Vec<WriteResponder>,
     ) -> Result<(), ApplyError> {
         let mut responders = responders.into_iter();
+        let (changes, bytes) = (self.pending.batch.ops().len(), self.pending.batch.bytes());
         for command in commands {
             let result = execute(&mut self.pending, &*self.engine, region, command)?;
             self.outcome.commands += u64::from(result.is_ok());
@@ -257,6 +269,10 @@ impl ApplyRound {
                 self.outcome.answers.push((responder, result));
             }
         }
+        // Nothing is written inside of an entry, so the batch has only grown.
+        let written = self.outcome.written.entry(region.id).or_default();
+        written.keys += (self.pending.batch.ops().len() - changes) as u64;
+        written.bytes += (self.pending.batch.bytes() - bytes) as u64;
         Ok(())
     }
 

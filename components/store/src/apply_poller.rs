@@ -59,10 +59,11 @@ impl ApplyHandler {
     fn write(&mut self) -> Result<(), ApplyError> {
         let clock = &self.shared.around.clock;
         let outcome = self.round.finish()?;
-        let RoundOutcome { answers, applied, truncations, round, commands, .. } = outcome;
+        let RoundOutcome { answers, applied, truncations, round, commands, written, .. } = outcome;
         let metrics = &self.shared.around.metrics;
         metrics.apply_commands.inc_by(commands);
         metrics.apply_duration.observe(clock.now().since(self.started).as_secs_f64());
+        self.shared.splits.flows.wrote(written);
         self.shared.clean_up.wrote(self.writer, round, clock.now());
         for (responder, result) in answers {
             responder.respond(result);

@@ -6,6 +6,7 @@ use region::RegionConfig;
 use types::PlantedBugs;
 
 use crate::snapshots::SnapshotConfig;
+use crate::split::config::SplitConfig;
 
 /// Settings of a store.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct StoreConfig {
     pub fence_wait: Duration,
     /// Settings of snapshots.
     pub snapshots: SnapshotConfig,
+    /// When the store splits its regions by itself.
+    pub split: SplitConfig,
     /// How long a stopping store tries to hand its leaders over.
     pub stop_timeout: Duration,
     /// Bugs to be found by the simulator; always none in a build for users.
@@ -58,6 +61,7 @@ impl Default for StoreConfig {
             max_unflushed_age: Duration::from_secs(600),
             fence_wait: Duration::from_millis(100),
             snapshots: SnapshotConfig::default(),
+            split: SplitConfig::default(),
             stop_timeout: Duration::from_secs(5),
             planted: PlantedBugs::NONE,
         }

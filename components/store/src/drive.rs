@@ -24,6 +24,8 @@ use crate::raft_poller::RaftHandler;
 use crate::recovery::{read_round, recover, replay_targets};
 use crate::shared::{Engines, Shared, Status, Surroundings};
 use crate::snapshots::{SnapshotWorker, Snapshots};
+use crate::split::Splits;
+use crate::split::checker::SplitChecker;
 use crate::table::RegionTable;
 use crate::upkeep::{CleanUpQueue, Upkeep};
 
@@ -57,6 +59,7 @@ impl Store {
             table: RegionTable::default(),
             clean_up: CleanUpQueue::default(),
             status: Status::new(replay_targets(&recovered.peers), Arc::clone(&around.metrics)),
+            splits: Splits::new(config.region.seed),
             instances: Mutex::new(instances),
             lifecycle: Lifecycle::new(Claims::new(recovered.claims)),
             snapshots,
@@ -110,7 +113,8 @@ impl Store {
         let writer = threaded.then(|| RoundWriter::new(Arc::clone(&shared), rounds));
         let lifecycle = LifecycleWorker::new(Arc::clone(&shared))?;
         let snapshots = SnapshotWorker::new(Arc::clone(&shared));
-        Ok(Stepper { raft, apply: apply?, writer, upkeep: Upkeep::new(), lifecycle, snapshots, shared })
+        let (upkeep, split_checker) = (Upkeep::new(), SplitChecker::new());
+        Ok(Stepper { raft, apply: apply?, writer, upkeep, lifecycle, snapshots, split_checker, shared })
     }
 }
 
@@ -171,6 +175,7 @@ pub struct Stepper {
     upkeep: Upkeep,
     lifecycle: LifecycleWorker,
     snapshots: SnapshotWorker,
+    split_checker: SplitChecker,
 }
 
 impl Stepper {
@@ -295,6 +300,15 @@ impl Stepper {
     /// Looks at the flush watermark, and deletes what it has passed.
     pub fn run_upkeep(&mut self) {
         self.guarded(|upkeep, shared| upkeep.run(shared, shared.around.clock.now()));
+    }
+
+    /// Looks over the regions that the store leads, and begins the splits that are due.
+    pub fn run_split_check(&mut self) {
+        if self.shared.is_running()
+            && let Err(error) = self.split_checker.run(&self.shared, self.shared.around.clock.now())
+        {
+            self.shared.fail(error);
+        }
     }
 
     /// Makes everything that is applied durable, and deletes what that allows to be deleted.

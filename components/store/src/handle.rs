@@ -14,7 +14,7 @@ use region::{
 use runtime::system::SendError;
 use snapshot::{Received, Reception, Refusal, Transfer, TransferStatus};
 use types::{
-    InstanceId, Instant, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError,
+    InstanceId, Instant, KeyRange, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError,
     RequestHeader, Responder, SplitPlan, StoreId, Term, WriteResponder,
 };
 
@@ -94,7 +94,7 @@ pub struct StoreCounts {
 /// answers come to responders, on the store's threads.
 #[derive(Clone)]
 pub struct StoreHandle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// A handle that does not keep the store and its engines open; for those whom the store itself owns, such as what
@@ -150,16 +150,24 @@ impl StoreHandle {
 
     /// Applies a command to a region, atomically, once it is replicated.
     ///
-    /// The answer is `Invalid` when the command breaks the limits of `types::limits`, `RegionNotFound` when the region
-    /// is not here, `ServerIsBusy` when its queue is full or the store stops; otherwise the region's.
-    pub fn write(&self, header: RequestHeader, command: Command, responder: WriteResponder) {
+    /// The answer is `Invalid` when the command breaks the limits of `types::limits` or names the empty key, which is the
+    /// store's own (a delete-range leaves it out), `RegionNotFound` when the region is not here, `ServerIsBusy` when its
+    /// queue is full or the store stops; otherwise the region's.
+    pub fn write(&self, header: RequestHeader, mut command: Command, responder: WriteResponder) {
+        apply::spare_reserved(&mut command);
         let keys = match apply::check_command(&command) {
             Ok(keys) => keys,
             Err(error) => return responder.respond(Err(RequestError::Invalid { reason: error.to_string() })),
         };
+        self.propose(header, command, keys, responder);
+    }
+
+    /// Proposes a command whose keys are known and allowed.
+    pub(crate) fn propose(&self, header: RequestHeader, command: Command, keys: KeyRange, responder: WriteResponder) {
         if let Some(error) = self.refusal() {
             return responder.respond(Err(error));
         }
+        self.shared.splits.flows.note_write(header.region_id, &keys);
         let responder = self.timed(ProposalKind::Write, responder);
         self.ask(header.region_id, Input::Propose(Proposal { header, command, keys, responder }));
     }

@@ -3,6 +3,7 @@
 //! - **Raft pollers** step a batch of regions, write all of their entries and hard states in one synced batch of the log
 //!   engine, then release what waited for it.
 //! - **Apply pollers** execute the committed entries of a batch of regions into one batch of the state engine.
+//! - **The split checker** looks over the regions that the store leads, and splits those that are too large or too busy.
 //! - **Upkeep** watches the flush watermark and deletes from the log what is no longer needed (D3, D5).
 //! - **The lifecycle** makes peers that a message asks for, puts snapshots into the place of what peers had, and removes
 //!   peers: what no log replays, in one queue (D6, D7, D9, D10, D11).
@@ -16,7 +17,7 @@
 //! region's keys are owned, or kept, by one claim at a time; a peer is in the table only while it is a member that serves.
 //!
 //! Reading order: [`handle`], [`mod@bootstrap`], `recovery`, [`drive`], `raft_poller`, `log_writer`, `apply_poller`,
-//! `rebuild`, `lifecycle`, [`carrier`] with `snapshots`, `upkeep`, [`threads`].
+//! `rebuild`, `lifecycle`, [`carrier`] with `snapshots`, `upkeep`, [`split`], [`threads`].
 
 #[macro_use]
 mod failpoint;
@@ -40,6 +41,7 @@ mod rebuild;
 mod recovery;
 mod shared;
 mod snapshots;
+pub mod split;
 mod table;
 pub mod threads;
 mod upkeep;
@@ -53,4 +55,8 @@ pub use handle::{Outbox, RegionView, StoreCounts, StoreHandle, StoreObserver, St
 pub use rebuild::RebuildResponder;
 pub use shared::{Engines, Surroundings};
 pub use snapshots::SnapshotConfig;
+pub use split::config::SplitConfig;
+pub use split::flow::RegionFlow;
+pub use split::ids::{RegionIds, SplitIds, SplitIdsAnswer};
+pub use split::size::RegionSize;
 pub use threads::{RunningStore, StopProgress};

@@ -24,6 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::metrics::state_label;
 use crate::raft_poller::RaftActor;
 use crate::snapshots::Snapshots;
+use crate::split::Splits;
 use crate::table::RegionTable;
 use crate::upkeep::CleanUpQueue;
 
@@ -76,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) table: RegionTable,
     pub(crate) clean_up: CleanUpQueue,
     pub(crate) status: Status,
+    pub(crate) splits: Splits,
     pub(crate) instances: Mutex<BTreeMap<StoreId, InstanceId>>,
     pub(crate) lifecycle: Lifecycle,
     pub(crate) snapshots: Snapshots,

@@ -1,4 +1,4 @@
-//! Running a store on threads: pollers, the log writer, the ticker and upkeep.
+//! Running a store on threads: pollers, the log writer, the ticker, upkeep and the split checker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::log_writer::{LogWriter, QUEUED_ROUNDS, RoundWriter};
 use crate::raft_poller::{RaftActor, RaftHandler};
 use crate::shared::Shared;
 use crate::snapshots::SnapshotWorker;
+use crate::split::checker::SplitChecker;
 use crate::upkeep::Upkeep;
 
 /// How long a stopping store waits before it looks again whether everything is executed.
@@ -90,11 +91,28 @@ impl Store {
             move || run_snapshots(worker, &stopped)
         })?);
         let mut upkeep = Upkeep::new();
-        others.push(spawn_periodic(spawner, format!("upkeep-{store}"), shared.config.upkeep_interval, stopped, {
+        others.push(spawn_periodic(
+            spawner,
+            format!("upkeep-{store}"),
+            shared.config.upkeep_interval,
+            stopped.clone(),
+            {
+                let shared = Arc::clone(&shared);
+                move || {
+                    if shared.is_running()
+                        && let Err(error) = upkeep.run(&shared, shared.around.clock.now())
+                    {
+                        shared.fail(error);
+                    }
+                }
+            },
+        )?);
+        let mut split_checker = SplitChecker::new();
+        others.push(spawn_periodic(spawner, format!("split-{store}"), shared.config.split.check_interval, stopped, {
             let shared = Arc::clone(&shared);
             move || {
                 if shared.is_running()
-                    && let Err(error) = upkeep.run(&shared, shared.around.clock.now())
+                    && let Err(error) = split_checker.run(&shared, shared.around.clock.now())
                 {
                     shared.fail(error);
                 }

@@ -126,6 +126,20 @@ fn a_region_with_two_tasks_reports_once() {
 }
 
 #[test]
+fn what_users_write_is_counted_for_their_region() {
+    let mut bench = Bench::new();
+    bench.apply_commands(6, vec![put_one("key1", "value"), put_one("zebra", "outside"), swap("key1", None, None)]);
+    bench.apply_commands(
+        7,
+        vec![batch(vec![delete(Plain, "key1"), delete_range(Plain, KeyRange::new("key2", "key4"))])],
+    );
+    let outcome = bench.finish();
+    let expected = Written { keys: 3, bytes: (4 + 5) + 4 + (4 + 4) };
+    assert_eq!(outcome.written.into_iter().collect::<Vec<_>>(), [(REGION, expected)], "what was refused wrote nothing");
+    assert!(bench.finish().written.is_empty(), "a round counts its own");
+}
+
+#[test]
 fn two_regions_share_a_batch() {
     let mut bench = Bench::new();
     let other = RegionDescriptor { id: 8.into(), range: KeyRange::new("y", ""), ..descriptor() };

@@ -125,6 +125,16 @@ labels! {
 }
 
 labels! {
+    /// Why a store splits a region by itself.
+    SplitCause: "cause" {
+        /// It is too large, or has too many keys.
+        Size = "size",
+        /// It is asked for too much.
+        Load = "load",
+    }
+}
+
+labels! {
     /// A part of the store's disk.
     StoreSize: "type" {
         /// What the file system can hold.
@@ -211,6 +221,8 @@ pub struct StoreMetrics {
 
     /// Log compactions.
     pub log_compactions: IntCounter,
+    /// Splits that the store began by itself and that were applied.
+    pub splits: ByLabel<SplitCause, IntCounter>,
     /// Entries that they removed.
     pub log_compacted_entries: IntCounter,
 
@@ -270,6 +282,7 @@ impl StoreMetrics {
                 .seconds_gauge("flush_lag_seconds", "Age of the oldest apply round not known to be durable."),
             forced_flushes: scope.counter("forced_flush_total", "Flushes of the state engine that a bound forced."),
             read_index_pending: scope.gauge("read_index_pending", "Reads that wait for their confirmation."),
+            splits: scope.counters("check_split_total", "Splits that the store began by itself."),
             log_compactions: scope.counter("raft_log_gc_total", "Raft log compactions."),
             log_compacted_entries: scope.counter("raft_log_gc_entries_total", "Raft entries that compactions removed."),
             state: scope.gauges("store_state", "One for the state that the store is in, zero for the others."),
