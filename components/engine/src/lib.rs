@@ -10,12 +10,13 @@
 //!
 //! This crate must never know RocksDB. Rules cited as `D1`…`D16` are in `ARCHITECTURE.md`.
 //!
-//! Reading order: [`log`] with [`marker`], [`state`], [`meta`], [`change`], [`split`], then [`memory`], and [`conformance`] for what every
+//! Reading order: [`log`] with [`marker`], [`state`], [`meta`], [`id_counter`], [`change`], [`split`], then [`memory`], and [`conformance`] for what every
 //! engine must do.
 
 pub mod change;
 pub mod conformance;
 pub mod error;
+pub mod id_counter;
 pub mod log;
 pub mod marker;
 pub mod memory;
@@ -25,6 +26,7 @@ pub mod state;
 
 pub use change::{Change, ChangeKind, Child, HashTask};
 pub use error::{EngineError, Result};
+pub use id_counter::IdCounter;
 pub use log::{
     Birth, Durability, HardState, Invitation, Lifecycle, LogBatch, LogEngine, LogOp, LogStatistics, RegionLog,
     RegionLogState, StoreIdent,

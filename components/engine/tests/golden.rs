@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use engine::log::{LIFECYCLE_VERSION, LOG_FORMAT_VERSION};
 use engine::meta::{self, META_FORMAT_VERSION};
 use engine::{
-    ApplyState, Birth, Family, Gone, HardState, Invitation, Lifecycle, RegionLogState, SnapshotMarker, StateBatch,
-    StateOp, StoreIdent, WriterId,
+    ApplyState, Birth, Family, Gone, HardState, IdCounter, Invitation, Lifecycle, RegionLogState, SnapshotMarker,
+    StateBatch, StateOp, StoreIdent, WriterId,
 };
 use types::codec::DecodeError;
 use types::{
@@ -87,6 +87,11 @@ fn region_log_state() {
     let hard_state = HardState { term: Term(0x0102_0304_0506_0708), vote: PeerId(11), commit: LogIndex(300) };
     let state = RegionLogState { peer: PeerId(10), hard_state };
     check("region_log_state", state, RegionLogState::encode, RegionLogState::decode);
+}
+
+#[test]
+fn id_counter() {
+    check("id_counter", IdCounter(1012), |counter| counter.encode().to_vec(), IdCounter::decode);
 }
 
 #[test]
@@ -210,5 +215,5 @@ fn every_file_is_checked() {
         let name = file.strip_suffix(".hex").expect("golden files end in .hex");
         assert!(source.contains(&format!("\"{name}\"")), "{file} is of no test");
     }
-    assert_eq!(files.len(), 19);
+    assert_eq!(files.len(), 20);
 }
