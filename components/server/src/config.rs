@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine_rocks::{LogEngineConfig, StateEngineConfig};
 use serde::{Deserialize, Serialize};
-use store::StoreConfig;
+use store::{SplitConfig, StoreConfig};
 
 use crate::config_keys;
 
@@ -229,11 +229,32 @@ pub struct RaftstoreConfig {
     pub max_unflushed_age_ms: u64,
     /// How long a stopping store tries to hand its leaders over.
     pub stop_timeout_ms: u64,
+    /// How often the regions that the store leads are looked over for splits.
+    pub split_region_check_tick_interval_ms: u64,
+    /// About how many bytes the parts have that a large region is cut into.
+    pub region_split_size: u64,
+    /// Bytes at which a region is cut.
+    pub region_max_size: u64,
+    /// About how many keys the parts have that a region of many keys is cut into.
+    pub region_split_keys: u64,
+    /// Keys at which a region is cut.
+    pub region_max_keys: u64,
+    /// Bytes written to a region after which it is measured again.
+    pub region_split_check_diff: u64,
+    /// Most keys at which a region is cut at once.
+    pub batch_split_limit: usize,
+    /// Requests per second at which a region is busy.
+    pub split_qps_threshold: u64,
+    /// Bytes read and written per second at which a region is busy.
+    pub split_byte_threshold: u64,
+    /// How many times one after the other a region must be found busy before it is cut.
+    pub split_detect_times: u32,
 }
 
 impl Default for RaftstoreConfig {
     fn default() -> Self {
         let store = StoreConfig::default();
+        let split = store.split;
         Self {
             tick_ms: millis(store.tick),
             election_ticks: store.region.election_ticks,
@@ -250,6 +271,16 @@ impl Default for RaftstoreConfig {
             max_unflushed_log_bytes: store.max_unflushed_log_bytes,
             max_unflushed_age_ms: millis(store.max_unflushed_age),
             stop_timeout_ms: millis(store.stop_timeout),
+            split_region_check_tick_interval_ms: millis(split.check_interval),
+            region_split_size: split.region_bytes,
+            region_max_size: split.max_region_bytes,
+            region_split_keys: split.region_keys,
+            region_max_keys: split.max_region_keys,
+            region_split_check_diff: split.check_diff_bytes,
+            batch_split_limit: split.keys_per_split,
+            split_qps_threshold: split.busy_requests_per_second,
+            split_byte_threshold: split.busy_bytes_per_second,
+            split_detect_times: split.busy_checks,
         }
     }
 }
@@ -271,6 +302,7 @@ impl RaftstoreConfig {
             max_unflushed_log_bytes: self.max_unflushed_log_bytes,
             max_unflushed_age: Duration::from_millis(self.max_unflushed_age_ms),
             stop_timeout: Duration::from_millis(self.stop_timeout_ms),
+            split: self.split_config(),
             ..StoreConfig::default()
         };
         let region = &mut config.region;
@@ -282,6 +314,21 @@ impl RaftstoreConfig {
         region.compact_entries = self.compact_entries;
         region.seed = types::seed::Seed(seed);
         config
+    }
+
+    fn split_config(&self) -> SplitConfig {
+        SplitConfig {
+            check_interval: Duration::from_millis(self.split_region_check_tick_interval_ms),
+            region_bytes: self.region_split_size,
+            max_region_bytes: self.region_max_size,
+            region_keys: self.region_split_keys,
+            max_region_keys: self.region_max_keys,
+            check_diff_bytes: self.region_split_check_diff,
+            keys_per_split: self.batch_split_limit,
+            busy_requests_per_second: self.split_qps_threshold,
+            busy_bytes_per_second: self.split_byte_threshold,
+            busy_checks: self.split_detect_times,
+        }
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
@@ -301,7 +348,25 @@ impl RaftstoreConfig {
         least("mailbox-capacity", self.mailbox_capacity as u64, 16)?;
         least("max-entry-bytes", self.max_entry_bytes, 1 << 10)?;
         least("max-log-bytes", self.max_log_bytes, self.max_entry_bytes)?;
-        least("compact-entries", self.compact_entries, 1)
+        least("compact-entries", self.compact_entries, 1)?;
+        least("split-region-check-tick-interval-ms", self.split_region_check_tick_interval_ms, 1)?;
+        least("region-split-size", self.region_split_size, 1 << 10)?;
+        least("region-split-keys", self.region_split_keys, 16)?;
+        least("region-split-check-diff", self.region_split_check_diff, 1)?;
+        // Zero switches the reason off. What is cut into parts must be larger than they are, or it is cut for ever.
+        if self.region_max_size > 0 {
+            least("region-max-size", self.region_max_size, self.region_split_size.saturating_add(1))?;
+        }
+        if self.region_max_keys > 0 {
+            least("region-max-keys", self.region_max_keys, self.region_split_keys.saturating_add(1))?;
+        }
+        least("batch-split-limit", self.batch_split_limit as u64, 1)?;
+        let most = types::limits::MAX_SPLIT_REGIONS;
+        if self.batch_split_limit > most {
+            let problem = format!("is {}, must be at most {most}", self.batch_split_limit);
+            return Err(ConfigError::Value { key: format!("{section}.batch-split-limit"), problem });
+        }
+        least("split-detect-times", self.split_detect_times.into(), 1)
     }
 }
 
@@ -487,6 +552,9 @@ mod tests {
             ("[server]\naddr = \"http://a:1\"", "server.addr"),
             ("[server]\nstatus-addr = \"nowhere\"", "server.status-addr"),
             ("[state-engine]\nblock-bytes = 1", "block-bytes"),
+            ("[raftstore]\nregion-split-size = 1_000_000\nregion-max-size = 1_000_000", "raftstore.region-max-size"),
+            ("[raftstore]\nregion-max-keys = 100", "raftstore.region-max-keys"),
+            ("[raftstore]\nbatch-split-limit = 1000", "raftstore.batch-split-limit"),
         ] {
             let error = load(text, &[]).unwrap().validate().unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
