@@ -12,11 +12,12 @@
 //!
 //! This crate must never know gRPC: how members reach each other is a [`Network`].
 //!
-//! Reading order: [`config`], [`store`], [`network`], [`request`], `carrier`.
+//! Reading order: [`config`], [`store`], [`network`], [`request`], [`ids`], `carrier`.
 
 mod carrier;
 pub mod config;
 pub mod error;
+pub mod ids;
 pub mod network;
 pub mod operation;
 mod pulse;
@@ -27,6 +28,7 @@ pub mod store;
 
 pub use config::Config;
 pub use error::Error;
+pub use ids::IdAllocator;
 pub use network::{LocalNetwork, Network};
 pub use operation::Operation;
 pub use pulse::Timers;

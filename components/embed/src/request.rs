@@ -4,7 +4,7 @@ use bytes::Bytes;
 use engine::{Family, IterRange, RegionSnapshot};
 use proto::log::Command;
 use store::StoreHandle;
-use types::{ColumnFamily, CommandOutput, KeyRange, RequestError, RequestHeader, Responder};
+use types::{ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RequestError, RequestHeader, Responder};
 
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
@@ -14,6 +14,18 @@ pub type Pair = (Bytes, Bytes);
 pub enum RegionRequest {
     /// Apply a command.
     Write(Command),
+    /// Cut the region at keys, under ids that the leader's store asks for.
+    Split {
+        /// The keys, in any order; those at which the region begins or ends are cut already.
+        keys: Vec<Bytes>,
+    },
+    /// Swap what the store itself keeps under the empty key: the counter of ids.
+    SwapReserved {
+        /// What must be there for the swap.
+        expected: Option<Bytes>,
+        /// What is there afterwards.
+        value: Bytes,
+    },
     /// Read the value of a key.
     Get {
         /// Where to look.
@@ -41,6 +53,8 @@ pub enum RegionRequest {
 pub enum RegionResponse {
     /// A command was applied.
     Written(CommandOutput),
+    /// The region was cut: the regions that hold its range now, in the order of their keys.
+    Split(Vec<RegionDescriptor>),
     /// A key's value, if it has one.
     Value(Option<Bytes>),
     /// Pairs of a range.
@@ -68,25 +82,63 @@ pub fn execute(store: &StoreHandle, header: RequestHeader, request: RegionReques
             };
             store.write(header, command, Responder::new(done));
         }
-        read => {
+        RegionRequest::SwapReserved { expected, value } => {
+            let done = move |result: Result<CommandOutput, RequestError>| {
+                responder.respond(result.map(RegionResponse::Written));
+            };
+            store.swap_reserved(header, expected, value, Responder::new(done));
+        }
+        RegionRequest::Split { keys } => {
+            let done = move |result: Result<Vec<RegionDescriptor>, RequestError>| {
+                responder.respond(result.map(RegionResponse::Split));
+            };
+            store.split_at(header.region_id, header.epoch, keys, Responder::new(done));
+        }
+        RegionRequest::Get { family, key } => {
+            let note = store.clone();
             let done = move |result: Result<RegionSnapshot, RequestError>| {
-                responder.respond(result.and_then(|snapshot| evaluate(&snapshot, &read)));
+                responder.respond(result.and_then(|snapshot| {
+                    let value = get(&snapshot, family, &key)?;
+                    let bytes = value.as_ref().map_or(0, |value| key.len() + value.len());
+                    note.note_read(header.region_id, &only(&key), value.is_some().into(), bytes as u64);
+                    Ok(RegionResponse::Value(value))
+                }));
+            };
+            store.read(header, Responder::new(done));
+        }
+        RegionRequest::Scan { family, range, limit, reverse, key_only } => {
+            let note = store.clone();
+            let done = move |result: Result<RegionSnapshot, RequestError>| {
+                responder.respond(result.and_then(|snapshot| {
+                    let options = IterRange { range: range.clone(), key_only, skip_cache: false };
+                    let (pairs, exhausted) = scan(&snapshot, family, options, limit, MAX_SCAN_BYTES, reverse)?;
+                    let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+                    note.note_read(header.region_id, &seen(range, &pairs), pairs.len() as u64, bytes as u64);
+                    Ok(RegionResponse::Pairs { pairs, exhausted })
+                }));
             };
             store.read(header, Responder::new(done));
         }
     }
 }
 
-fn evaluate(snapshot: &RegionSnapshot, read: &RegionRequest) -> Result<RegionResponse, RequestError> {
-    match read {
-        RegionRequest::Write(_) => unreachable!("writes are not evaluated on a snapshot"),
-        RegionRequest::Get { family, key } => get(snapshot, *family, key).map(RegionResponse::Value),
-        RegionRequest::Scan { family, range, limit, reverse, key_only } => {
-            let options = IterRange { range: range.clone(), key_only: *key_only, skip_cache: false };
-            let (pairs, exhausted) = scan(snapshot, *family, options, *limit, MAX_SCAN_BYTES, *reverse)?;
-            Ok(RegionResponse::Pairs { pairs, exhausted })
-        }
-    }
+/// The range of one key.
+fn only(key: &Bytes) -> KeyRange {
+    KeyRange { start: key.clone(), end: successor(key) }
+}
+
+/// The range that a scan has looked at: from its first pair to its last, or all of it when there was none.
+fn seen(range: KeyRange, pairs: &[Pair]) -> KeyRange {
+    let ends = pairs.first().zip(pairs.last());
+    ends.map_or(range, |((one, _), (other, _))| KeyRange {
+        start: one.min(other).clone(),
+        end: successor(one.max(other)),
+    })
+}
+
+/// The first key behind a key.
+pub(crate) fn successor(key: &Bytes) -> Bytes {
+    [key.as_ref(), &[0]].concat().into()
 }
 
 /// Reads a key of a region.

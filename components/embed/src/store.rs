@@ -1,5 +1,6 @@
 //! The store as a program that embeds it sees it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +22,12 @@ use crate::error::Error;
 use crate::network::Network;
 use crate::operation::Operation;
 use crate::pulse::{Beat, Timers};
-use crate::request::{Pair, RegionRequest, RegionResponse};
-use crate::routing::Routing;
+use crate::request::{Pair, RegionRequest, RegionResponse, successor};
+use crate::routing::{Place, Routing, Unknown};
 use crate::snapshot::Snapshot;
+
+/// Most keys at which one region is cut at once: the store cuts at more, this keeps each step short.
+const KEYS_PER_SPLIT: usize = 64;
 
 /// Most pairs that one piece of a scan brings back.
 const SCAN_PIECE: usize = 1024;
@@ -206,10 +210,10 @@ impl Store {
     pub fn get_from(&self, family: ColumnFamily, key: impl Into<Bytes>) -> Operation<Option<Bytes>> {
         let (routing, key) = (self.routing.clone(), key.into());
         Operation::new(async move {
-            let request = RegionRequest::Get { family, key: key.clone() };
-            match routing.request(&key, request, routing.deadline()).await? {
-                RegionResponse::Value(value) => Ok(value),
-                other => Err(unexpected(&other)),
+            let build = |_: &RegionDescriptor| Ok(RegionRequest::Get { family, key: key.clone() });
+            match routing.request(Place::At(&key), routing.deadline(), Unknown::Ask, build).await? {
+                (_, RegionResponse::Value(value)) => Ok(value),
+                (_, other) => Err(unexpected(&other)),
             }
         })
     }
@@ -218,12 +222,16 @@ impl Store {
     pub fn batch(&self, batch: WriteBatch) -> Operation<()> {
         let routing = self.routing.clone();
         Operation::new(async move {
-            let command = apply::build::batch(batch.operations);
+            let mut command = apply::build::batch(batch.operations);
+            apply::spare_reserved(&mut command);
             let keys = apply::check_command(&command)
                 .map_err(|error| Error::Refused(RequestError::Invalid { reason: error.to_string() }))?;
-            let region = routing.region_at(&keys.start)?.descriptor;
-            check_enclosed(&routing, &region, &keys)?;
-            expect_written(routing.request(&keys.start, RegionRequest::Write(command), routing.deadline()).await?)
+            let build = |region: &RegionDescriptor| {
+                check_enclosed(&routing, region, &keys)?;
+                Ok(RegionRequest::Write(command.clone()))
+            };
+            let place = Place::At(&keys.start);
+            expect_written(routing.request(place, routing.deadline(), Unknown::Tell, build).await?.1)
         })
     }
 
@@ -237,11 +245,12 @@ impl Store {
         let (routing, key) = (self.routing.clone(), key.into());
         Operation::new(async move {
             let command = apply::build::compare_and_swap(ColumnFamily::Default, key.clone(), expected, value);
-            match routing.request(&key, RegionRequest::Write(command), routing.deadline()).await? {
-                RegionResponse::Written(CommandOutput::Compared { swapped, previous }) => {
+            let build = |_: &RegionDescriptor| Ok(RegionRequest::Write(command.clone()));
+            match routing.request(Place::At(&key), routing.deadline(), Unknown::Tell, build).await? {
+                (_, RegionResponse::Written(CommandOutput::Compared { swapped, previous })) => {
                     Ok(Swap { swapped, previous })
                 }
-                other => Err(unexpected(&other)),
+                (_, other) => Err(unexpected(&other)),
             }
         })
     }
@@ -252,18 +261,15 @@ impl Store {
         Operation::new(async move {
             let (deadline, mut pairs, mut left) = (routing.deadline(), Vec::new(), range);
             while pairs.len() < options.limit && !left.is_empty() {
-                let region = next_region(&routing, &left, options.reverse)?;
                 let limit = SCAN_PIECE.min(options.limit - pairs.len());
-                let request = RegionRequest::Scan {
-                    family: options.family,
-                    range: left.clone(),
-                    limit,
-                    reverse: options.reverse,
-                    key_only: options.key_only,
+                let ScanOptions { family, reverse, key_only, .. } = options;
+                let build = |_: &RegionDescriptor| {
+                    Ok(RegionRequest::Scan { family, range: left.clone(), limit, reverse, key_only })
                 };
-                let (piece, exhausted) = match routing.request(&region.range.start, request, deadline).await? {
-                    RegionResponse::Pairs { pairs, exhausted } => (pairs, exhausted),
-                    other => return Err(unexpected(&other)),
+                let place = if reverse { Place::EndOf(&left) } else { Place::At(&left.start) };
+                let (region, response) = routing.request(place, deadline, Unknown::Ask, build).await?;
+                let RegionResponse::Pairs { pairs: piece, exhausted } = response else {
+                    return Err(unexpected(&response));
                 };
                 match rest(left, &region, piece.last(), exhausted, options.reverse) {
                     Some(rest) => left = rest,
@@ -281,14 +287,48 @@ impl Store {
         Operation::new(async move {
             let (deadline, mut left) = (routing.deadline(), range);
             while !left.is_empty() {
-                let region = routing.region_at(&left.start)?.descriptor;
-                let part = left.intersect(&region.range);
-                let command = apply::build::batch(vec![apply::build::delete_range(family, part)]);
-                expect_written(routing.request(&left.start, RegionRequest::Write(command), deadline).await?)?;
+                let build = |region: &RegionDescriptor| {
+                    let part = left.intersect(&region.range);
+                    let command = apply::build::batch(vec![apply::build::delete_range(family, part)]);
+                    Ok(RegionRequest::Write(command))
+                };
+                let place = Place::At(&left.start);
+                let (region, response) = routing.request(place, deadline, Unknown::Tell, build).await?;
+                expect_written(response)?;
                 if region.range.end.is_empty() {
                     break;
                 }
                 left.start = region.range.end.clone();
+            }
+            Ok(())
+        })
+    }
+
+    /// Cuts regions, so that one begins at each of the keys. Keys at which a region begins already count as done.
+    ///
+    /// The new regions have the members of those that they are cut off from, and are led where those are led. Other members
+    /// see them as soon as they have applied the split. May be repeated when it fails: what was done stays done.
+    ///
+    /// # Errors
+    /// `Refused` with `Invalid` when a key is longer than `types::limits::MAX_KEY_BYTES`, `Undetermined` when the time
+    /// was over before the answer came.
+    pub fn split<K: Into<Bytes>>(&self, keys: impl IntoIterator<Item = K>) -> Operation<()> {
+        let (routing, mut left) = (self.routing.clone(), BTreeSet::from_iter(keys.into_iter().map(Into::into)));
+        Operation::new(async move {
+            let deadline = routing.deadline();
+            // The key space begins at the empty key, and so does a region.
+            left.remove(&Bytes::new());
+            while let Some(first) = left.first().cloned() {
+                let chosen = |region: &RegionDescriptor| -> Vec<Bytes> {
+                    let inside = left.iter().filter(|key| region.range.contains(key));
+                    inside.take(KEYS_PER_SPLIT).cloned().collect()
+                };
+                let build = |region: &RegionDescriptor| Ok(RegionRequest::Split { keys: chosen(region) });
+                let (region, response) = routing.request(Place::At(&first), deadline, Unknown::Repeat, build).await?;
+                let RegionResponse::Split(_) = response else { return Err(unexpected(&response)) };
+                for key in chosen(&region) {
+                    left.remove(&key);
+                }
             }
             Ok(())
         })
@@ -345,7 +385,8 @@ impl Store {
         let routing = self.routing.clone();
         Operation::new(async move {
             let command = apply::build::batch(vec![operation]);
-            expect_written(routing.request(&key, RegionRequest::Write(command), routing.deadline()).await?)
+            let build = |_: &RegionDescriptor| Ok(RegionRequest::Write(command.clone()));
+            expect_written(routing.request(Place::At(&key), routing.deadline(), Unknown::Tell, build).await?.1)
         })
     }
 }
@@ -395,19 +436,9 @@ fn check_enclosed(routing: &Routing, region: &RegionDescriptor, keys: &KeyRange)
         return Ok(());
     }
     let border = region.range.end.clone();
-    let second = routing.region_at(&border)?.descriptor.id;
+    let second = routing.store.region_at(&border).map_or(0, |view| view.descriptor.id.0);
     let key = types::range::HexKey(&border).to_string();
-    Err(Error::AcrossRegions { first: region.id.0, second: second.0, key })
-}
-
-/// The region that holds the next piece of a scan.
-fn next_region(routing: &Routing, left: &KeyRange, reverse: bool) -> Result<Arc<RegionDescriptor>, Error> {
-    if !reverse {
-        return Ok(routing.region_at(&left.start)?.descriptor);
-    }
-    let holds_end = |view: &RegionView| view.descriptor.range.overlaps(left);
-    let last = routing.store.regions().into_iter().rev().find(holds_end);
-    last.map(|view| view.descriptor).map_or_else(|| Ok(routing.region_at(&left.start)?.descriptor), Ok)
+    Err(Error::AcrossRegions { first: region.id.0, second, key })
 }
 
 /// What is left of a range behind a piece; `None` when nothing is.
@@ -429,10 +460,6 @@ fn rest(
     // An empty end means "no upper bound": a reverse scan that has arrived at the first key is over.
     let is_over = rest.is_empty() || (reverse && rest.end.is_empty());
     (!is_over).then_some(rest)
-}
-
-fn successor(key: &Bytes) -> Bytes {
-    [key.as_ref(), &[0]].concat().into()
 }
 
 fn expect_written(response: RegionResponse) -> Result<(), Error> {

@@ -86,7 +86,7 @@ impl SplitChecker {
         if counters.take_ended() {
             (watch.measured, watch.busy) = (None, 0);
         }
-        if counters.is_splitting() {
+        if counters.is_splitting(now) {
             return Ok(());
         }
         let ids = shared.splits.ids();
@@ -140,7 +140,7 @@ fn begin(
 ) {
     let around = &shared.around;
     info!(around.logger, "region is to be split"; "region" => region.id.0, "cause" => ?cause, "keys" => keys.len());
-    counters.begin_split();
+    counters.begin_split(around.clock.now());
     let (metrics, logger, id) = (Arc::clone(&around.metrics), around.logger.clone(), region.id.0);
     let done = Responder::new(move |result: Result<Vec<RegionDescriptor>, RequestError>| {
         counters.end_split();

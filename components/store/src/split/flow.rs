@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use apply::Written;
 use parking_lot::{Mutex, RwLock};
 use types::seed::Seed;
-use types::{KeyRange, RegionId};
+use types::{Instant, KeyRange, RegionId};
 
 use super::samples::Samples;
 use super::size::RegionSize;
@@ -44,6 +45,9 @@ impl RegionFlow {
     }
 }
 
+/// How long a split may take before another one is begun: the region's epoch lets only one of them through.
+const SPLIT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The counters of one region. They order nothing: whoever reads them wants to know about how much it was.
 pub(crate) struct Counters {
     written_keys: AtomicU64,
@@ -53,8 +57,8 @@ pub(crate) struct Counters {
     requests: AtomicU64,
     samples: Mutex<Samples>,
     size: Mutex<Option<RegionSize>>,
-    /// Whether a split that the store began is under way.
-    splitting: AtomicBool,
+    /// Since when a split that the store began is under way.
+    splitting: Mutex<Option<Instant>>,
     /// Whether a split that the store began has ended since this was asked last.
     ended: AtomicBool,
 }
@@ -69,7 +73,7 @@ impl Counters {
             requests: AtomicU64::default(),
             samples: Mutex::new(Samples::new(seed)),
             size: Mutex::new(None),
-            splitting: AtomicBool::default(),
+            splitting: Mutex::new(None),
             ended: AtomicBool::default(),
         }
     }
@@ -106,17 +110,18 @@ impl Counters {
         *self.size.lock() = Some(size);
     }
 
-    pub(crate) fn is_splitting(&self) -> bool {
-        self.splitting.load(Ordering::Acquire)
+    /// Whether a split that the store began is under way, and not for so long that its answer must have been lost.
+    pub(crate) fn is_splitting(&self, now: Instant) -> bool {
+        self.splitting.lock().is_some_and(|since| now.since(since) < SPLIT_PATIENCE)
     }
 
-    pub(crate) fn begin_split(&self) {
-        self.splitting.store(true, Ordering::Release);
+    pub(crate) fn begin_split(&self, now: Instant) {
+        *self.splitting.lock() = Some(now);
     }
 
     pub(crate) fn end_split(&self) {
         self.ended.store(true, Ordering::Release);
-        self.splitting.store(false, Ordering::Release);
+        *self.splitting.lock() = None;
     }
 
     /// Whether a split has ended since this was asked last.
