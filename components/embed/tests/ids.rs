@@ -79,6 +79,7 @@ fn ids_lie_above_the_layout_and_come_once() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "those who ask at once are threads, as users' are")]
 fn members_that_ask_at_once_get_different_ids() {
     let members = Members::start(|config| config);
     let region = first_region(&members.stores[0]);
@@ -141,7 +142,7 @@ impl Network for Forgetful {
     }
 
     fn call(&self, to: StoreId, header: RequestHeader, request: RegionRequest, responder: RegionResponder) {
-        let lost = self.calls.fetch_add(1, Ordering::Relaxed) % 3 == 0;
+        let lost = self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(3);
         let unknown = || Err(RequestError::Undetermined { reason: "the connection broke" });
         let answer = move |answer| responder.respond(if lost { unknown() } else { answer });
         self.inner.call(to, header, request, Responder::new(answer));
