@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use proto::log::{Command, Operation, command, operation};
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use types::reserved::{FIRST_USER_KEY, RESERVED_KEY};
+use types::reserved::{BEHIND_RESERVED, RESERVED_FAMILY, RESERVED_KEY, is_reserved};
 use types::{ColumnFamily, KeyRange, RequestError};
 
 /// Why a command can never be applied, whatever the region.
@@ -24,7 +24,7 @@ impl From<CommandError> for RequestError {
 /// unbounded: only the last region takes it as it is, so whoever means "to the end of this region" says where that is.
 ///
 /// # Errors
-/// When a key is empty or a key or value is too long, there are no operations or too many, a column family does not exist, a part of
+/// When a key is the store's own, a key or value is too long, there are no operations or too many, a column family does not exist, a part of
 /// the command is missing, or a delete-range ends before it starts.
 pub fn check_command(command: &Command) -> Result<KeyRange, CommandError> {
     let mut keys = Enclosing::default();
@@ -34,8 +34,7 @@ pub fn check_command(command: &Command) -> Result<KeyRange, CommandError> {
             write.operations.iter().try_for_each(|operation| check_operation(operation, &mut keys))?;
         }
         Some(command::Kind::CompareAndSwap(swap)) => {
-            known_family(swap.column_family)?;
-            check_key(&swap.key)?;
+            check_key(known_family(swap.column_family)?, &swap.key)?;
             swap.expected.iter().chain(&swap.value).try_for_each(|value| check_value(value))?;
             keys.add_key(&swap.key);
         }
@@ -57,14 +56,12 @@ fn check_count(operations: usize) -> Result<(), CommandError> {
 fn check_operation<'a>(operation: &'a Operation, keys: &mut Enclosing<'a>) -> Result<(), CommandError> {
     match &operation.kind {
         Some(operation::Kind::Put(put)) => {
-            known_family(put.column_family)?;
-            check_key(&put.key)?;
+            check_key(known_family(put.column_family)?, &put.key)?;
             check_value(&put.value)?;
             keys.add_key(&put.key);
         }
         Some(operation::Kind::Delete(delete)) => {
-            known_family(delete.column_family)?;
-            check_key(&delete.key)?;
+            check_key(known_family(delete.column_family)?, &delete.key)?;
             keys.add_key(&delete.key);
         }
         Some(operation::Kind::DeleteRange(delete)) => {
@@ -84,16 +81,20 @@ pub fn spare_reserved(command: &mut Command) {
     let Some(command::Kind::Write(write)) = &mut command.kind else { return };
     for operation in &mut write.operations {
         if let Some(operation::Kind::DeleteRange(delete)) = &mut operation.kind
+            && ColumnFamily::from_number(delete.column_family) == Some(RESERVED_FAMILY)
             && delete.start == RESERVED_KEY
         {
-            delete.start = FIRST_USER_KEY;
+            delete.start = BEHIND_RESERVED;
         }
     }
 }
 
-fn check_key(key: &[u8]) -> Result<(), CommandError> {
-    if key == RESERVED_KEY {
-        return Err(CommandError("the empty key belongs to the store: use keys of one byte at least".to_owned()));
+fn check_key(family: ColumnFamily, key: &[u8]) -> Result<(), CommandError> {
+    if is_reserved(family, key) {
+        let family = family.name();
+        return Err(CommandError(format!(
+            "the empty key of column family {family} is the store's own: use another key"
+        )));
     }
     check_length("key", key, MAX_KEY_BYTES)
 }

@@ -19,7 +19,7 @@ pub enum RegionRequest {
         /// The keys, in any order; those at which the region begins or ends are cut already.
         keys: Vec<Bytes>,
     },
-    /// Swap what the store itself keeps under the empty key: the counter of ids.
+    /// Swap what the store itself keeps under the [reserved key](types::reserved): the counter of ids.
     SwapReserved {
         /// What must be there for the swap.
         expected: Option<Bytes>,
@@ -166,7 +166,7 @@ pub fn scan(
     max_bytes: usize,
     reverse: bool,
 ) -> Result<(Vec<Pair>, bool), RequestError> {
-    let range = options.range.intersect(&snapshot.user_range());
+    let range = options.range.intersect(&snapshot.user_range(family));
     let (mut pairs, mut bytes) = (Vec::new(), 0);
     if range.is_empty() {
         return Ok((pairs, true));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use embed::request::{RegionRequest, RegionResponder};
-use embed::{Error, IdAllocator, LocalNetwork, Network, Operation, ScanOptions, Store, WriteBatch};
+use embed::{Error, IdAllocator, LocalNetwork, Network, ScanOptions, Store, WriteBatch};
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use runtime::clock::MonotonicClock;
@@ -18,6 +18,8 @@ use support::{MEMBERS, Members, network, wait_for};
 use types::{ColumnFamily, KeyRange, RegionDescriptor, RequestError, RequestHeader, Responder, StoreId};
 
 const DEFAULT: ColumnFamily = ColumnFamily::Default;
+/// Where the counter lies.
+const HOME: ColumnFamily = types::reserved::RESERVED_FAMILY;
 
 fn allocator(store: &Store, network: Arc<dyn Network>) -> IdAllocator {
     let clock = Arc::new(MonotonicClock::new());
@@ -113,8 +115,10 @@ fn a_restart_and_users_who_delete_everything_change_nothing() {
     let mut seen = used(&members.stores[0]);
     for _ in 0..3 {
         note(&mut seen, take(&allocator(&members.stores[1], network(&members)), &region, 3));
-        members.stores[2].delete_range(DEFAULT, KeyRange::all()).wait().unwrap();
-        let batch = WriteBatch::new().delete_range(DEFAULT, KeyRange::new("", "c")).put(DEFAULT, "a", "1");
+        for family in ColumnFamily::ALL {
+            members.stores[2].delete_range(family, KeyRange::all()).wait().unwrap();
+        }
+        let batch = WriteBatch::new().delete_range(HOME, KeyRange::new("", "c")).put(HOME, "a", "1");
         members.stores[2].batch(batch).wait().unwrap();
         note(&mut seen, take(&allocator(&members.stores[0], network(&members)), &region, 3));
         members.restart();
@@ -170,10 +174,11 @@ fn the_counter_is_not_the_users() {
     let members = Members::start(|config| config.split_keys(["m"]));
     let (store, region) = (&members.stores[0], first_region(&members.stores[0]));
     take(&allocator(store, network(&members)), &region, 1);
-    store.put("a", "1").wait().unwrap();
-    store.put("z", "2").wait().unwrap();
+    for key in ["a", "z"] {
+        store.batch(WriteBatch::new().put(HOME, key, "1").put(DEFAULT, key, "1")).wait().unwrap();
+    }
     let keys = |reverse, range: KeyRange| {
-        let options = ScanOptions { reverse, ..ScanOptions::default() };
+        let options = ScanOptions { family: HOME, reverse, ..ScanOptions::default() };
         let pairs = store.scan(range, options).wait().unwrap();
         pairs.into_iter().map(|(key, _)| String::from_utf8(key.to_vec()).unwrap()).collect::<Vec<_>>()
     };
@@ -181,19 +186,19 @@ fn the_counter_is_not_the_users() {
     assert_eq!(keys(true, KeyRange::all()), ["z", "a"]);
     assert_eq!(keys(true, KeyRange::new("", "m")), ["a"]);
     assert!(keys(false, KeyRange::new("", "\0")).is_empty());
-    assert_eq!(store.get("").wait().unwrap(), None);
+    assert_eq!(store.get_from(HOME, "").wait().unwrap(), None);
     let snapshot = store.snapshot("").wait().unwrap();
-    assert_eq!(snapshot.get(DEFAULT, "").unwrap(), None);
-    assert_eq!(snapshot.scan(KeyRange::all(), ScanOptions::default()).unwrap().len(), 1);
+    assert_eq!(snapshot.get(HOME, "").unwrap(), None);
+    let options = ScanOptions { family: HOME, ..ScanOptions::default() };
+    assert_eq!(snapshot.scan(KeyRange::all(), options).unwrap().len(), 1);
 
-    fn refused<T>(operation: Operation<T>) -> bool {
-        matches!(operation.wait(), Err(Error::Refused(RequestError::Invalid { .. })))
-    }
-    assert!(refused(store.put("", "mine")));
-    assert!(refused(store.delete("")));
-    assert!(refused(store.compare_and_swap("", None, Some("mine".into()))));
-    assert!(refused(store.batch(WriteBatch::new().put(DEFAULT, "a", "3").put(ColumnFamily::Lock, "", "mine"))));
+    let refused =
+        |batch: WriteBatch| matches!(store.batch(batch).wait(), Err(Error::Refused(RequestError::Invalid { .. })));
+    assert!(refused(WriteBatch::new().put(DEFAULT, "a", "3").put(HOME, "", "mine")));
+    assert!(refused(WriteBatch::new().delete(HOME, "")));
     assert_eq!(store.get("a").wait().unwrap().unwrap(), "1", "a refused batch has no effect");
+    store.put("", "a user's").wait().unwrap();
+    assert_eq!(store.get("").wait().unwrap().unwrap(), "a user's", "in default the empty key is a key");
 }
 
 /// Nobody to ask: the request for ids is answered all the same.

@@ -6,7 +6,7 @@ use types::codec::{DecodeError, Reader, Writer};
 use crate::meta::META_FORMAT_VERSION;
 
 /// The first id that nobody was given: all ids of regions and peers below it are used, or lost. Lies under the
-/// [reserved key](types::reserved) of column family `default`.
+/// [reserved key](types::reserved).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IdCounter(pub u64);
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use types::reserved::RESERVED_KEY;
+use types::reserved::is_reserved;
 use types::{ColumnFamily, KeyRange, LogIndex, RegionDescriptor, Round};
 
 use crate::error::Result;
@@ -195,9 +195,9 @@ pub struct RegionSnapshot {
 }
 
 impl RegionSnapshot {
-    /// The part of the region that users may see.
-    pub fn user_range(&self) -> KeyRange {
-        self.descriptor.range.for_users()
+    /// The part of the region that users may see in a column family.
+    pub fn user_range(&self, family: ColumnFamily) -> KeyRange {
+        self.descriptor.range.for_users(family)
     }
 
     /// A key's value, as users see it: the [reserved key](types::reserved) has none. The key must lie in the region.
@@ -205,7 +205,7 @@ impl RegionSnapshot {
     /// # Errors
     /// The engine's.
     pub fn user_value(&self, family: ColumnFamily, key: &[u8]) -> Result<Option<Bytes>> {
-        if key == RESERVED_KEY { Ok(None) } else { self.data.get(family.into(), key) }
+        if is_reserved(family, key) { Ok(None) } else { self.data.get(family.into(), key) }
     }
 }
 

@@ -14,8 +14,8 @@ use region::{
 use runtime::system::SendError;
 use snapshot::{Received, Reception, Refusal, Transfer, TransferStatus};
 use types::{
-    InstanceId, Instant, KeyRange, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId, RequestError,
-    RequestHeader, Responder, SplitPlan, StoreId, Term, WriteResponder,
+    InstanceId, Instant, KeyRange, MemberChange, Peer, PlantedBug, RegionDescriptor, RegionEpoch, RegionId,
+    RequestError, RequestHeader, Responder, SplitPlan, StoreId, Term, WriteResponder,
 };
 
 use crate::error::StoreError;
@@ -150,8 +150,8 @@ impl StoreHandle {
 
     /// Applies a command to a region, atomically, once it is replicated.
     ///
-    /// The answer is `Invalid` when the command breaks the limits of `types::limits` or names the empty key, which is the
-    /// store's own (a delete-range leaves it out), `RegionNotFound` when the region is not here, `ServerIsBusy` when its
+    /// The answer is `Invalid` when the command breaks the limits of `types::limits` or names the
+    /// [reserved key](types::reserved), which a delete-range leaves out, `RegionNotFound` when the region is not here, `ServerIsBusy` when its
     /// queue is full or the store stops; otherwise the region's.
     pub fn write(&self, header: RequestHeader, mut command: Command, responder: WriteResponder) {
         apply::spare_reserved(&mut command);

@@ -1,5 +1,5 @@
 use proto::log::{Operation, Put, operation};
-use types::ColumnFamily::Default as Plain;
+use types::ColumnFamily::{Default as Plain, Write};
 
 use super::*;
 use crate::build::{batch, compare_and_swap, delete, delete_range, put};
@@ -20,6 +20,7 @@ fn is_refused(command: &Command) -> bool {
 fn the_smallest_range_of_all_keys() {
     assert_eq!(enclosing(vec![put(Plain, "b", "")]), range("b", "b\0"));
     assert_eq!(enclosing(vec![put(Plain, "c", ""), delete(Plain, "a"), put(Plain, "b", "")]), range("a", "c\0"));
+    assert_eq!(enclosing(vec![put(Plain, "", "")]), range("", "\0"));
     assert_eq!(check_command(&compare_and_swap(Plain, "k", None, None)), Ok(range("k", "k\0")));
 }
 
@@ -51,15 +52,20 @@ fn delete_ranges_count_with_their_end() {
 }
 
 #[test]
-fn the_empty_key_is_the_stores() {
-    for operation in [put(Plain, "", "v"), delete(Plain, "")] {
+fn one_key_is_the_stores() {
+    for operation in [put(Write, "", "v"), delete(Write, "")] {
         assert!(is_refused(&batch(vec![put(Plain, "a", "v"), operation])));
     }
-    assert!(is_refused(&compare_and_swap(Plain, "", None, Some("v".into()))));
-    let mut everything = batch(vec![delete_range(Plain, range("", "")), delete_range(Plain, range("", "\0"))]);
-    spare_reserved(&mut everything);
-    assert_eq!(everything, batch(vec![delete_range(Plain, range("\0", "")), delete_range(Plain, range("\0", "\0"))]));
-    assert_eq!(check_command(&everything), Ok(range("\0", "")));
+    assert!(is_refused(&compare_and_swap(Write, "", None, Some("v".into()))));
+    let everything =
+        |family, start| batch(vec![delete_range(family, range(start, "")), delete_range(family, range(start, "\0"))]);
+    let mut spared = everything(Write, "");
+    spare_reserved(&mut spared);
+    assert_eq!(spared, everything(Write, "\0"));
+    assert_eq!(check_command(&spared), Ok(range("\0", "")));
+    let mut other = everything(Plain, "");
+    spare_reserved(&mut other);
+    assert_eq!(other, everything(Plain, ""), "elsewhere the empty key is the users'");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Checksums of ranges: the exclusive or of the CRC-64 of every pair, so that the order of pairs does not matter.
 
-use engine::{Family, IterRange, RegionSnapshot};
+use engine::{IterRange, RegionSnapshot};
 use observe::metrics::server::RequestType;
 use proto::kvrpcpb::{ChecksumAlgorithm, Context, RawChecksumRequest, RawChecksumResponse};
 use types::{ColumnFamily, KeyRange, RequestError};
@@ -33,7 +33,7 @@ impl RawRequest for RawChecksumRequest {
 
 fn add_range(snapshot: &RegionSnapshot, range: KeyRange, sum: &mut RawChecksumResponse) -> Result<(), ReadError> {
     let wanted = IterRange { skip_cache: true, ..IterRange::new(range) };
-    let Some(mut iter) = iterator(snapshot, Family::User(ColumnFamily::Default), wanted)? else {
+    let Some(mut iter) = iterator(snapshot, ColumnFamily::Default, wanted)? else {
         return Ok(());
     };
     let mut valid = iter.seek_to_first()?;

@@ -2,11 +2,11 @@
 //! shorter one for the region's end and go on behind it.
 
 use bytes::Bytes;
-use engine::{Family, IterRange, RegionSnapshot, StateIterator};
+use engine::{IterRange, RegionSnapshot, StateIterator};
 use observe::metrics::server::RequestType;
 use proto::kvrpcpb::{Context, KvPair, RawBatchScanRequest, RawBatchScanResponse, RawScanRequest, RawScanResponse};
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_SCAN_PAIRS};
-use types::{KeyRange, RequestError};
+use types::{ColumnFamily, KeyRange, RequestError};
 
 use super::plan::{Plan, RawRequest, ReadError, Target, column_family, invalid};
 
@@ -67,7 +67,7 @@ fn directed(start: Bytes, end: Bytes, reverse: bool) -> KeyRange {
 /// How pages are read.
 #[derive(Clone, Copy, Debug)]
 struct Pages {
-    family: Family,
+    family: ColumnFamily,
     limit: usize,
     key_only: bool,
     reverse: bool,
@@ -80,7 +80,7 @@ impl Pages {
                 "a scan of {limit} pairs is above the limit of {MAX_SCAN_PAIRS}: ask in pages"
             )));
         }
-        Ok(Self { family: column_family(family)?.into(), limit: limit as usize, key_only, reverse })
+        Ok(Self { family: column_family(family)?, limit: limit as usize, key_only, reverse })
     }
 
     /// One page for each range, each up to the limit.
@@ -124,14 +124,14 @@ impl Pages {
 /// An iterator over the region's part of a range; `None` when it has none.
 pub(super) fn iterator(
     snapshot: &RegionSnapshot,
-    family: Family,
+    family: ColumnFamily,
     wanted: IterRange,
 ) -> Result<Option<Box<dyn StateIterator + '_>>, ReadError> {
-    let range = wanted.range.intersect(&snapshot.user_range());
+    let range = wanted.range.intersect(&snapshot.user_range(family));
     if range.is_empty() {
         return Ok(None);
     }
-    Ok(Some(snapshot.data.iter(family, IterRange { range, ..wanted })?))
+    Ok(Some(snapshot.data.iter(family.into(), IterRange { range, ..wanted })?))
 }
 
 /// What is left of the bytes that one answer may hold.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use region::SplitResponder;
 use slog::debug;
-use types::reserved::{FIRST_USER_KEY, RESERVED_KEY};
+use types::reserved::{BEHIND_RESERVED, RESERVED_FAMILY, RESERVED_KEY};
 use types::{
-    ColumnFamily, KeyRange, NewRegion, RegionDescriptor, RegionEpoch, RegionId, RequestError, RequestHeader, Responder,
-    SplitPlan, WriteResponder,
+    KeyRange, NewRegion, RegionDescriptor, RegionEpoch, RegionId, RequestError, RequestHeader, Responder, SplitPlan,
+    WriteResponder,
 };
 
 use super::flow::RegionFlow;
@@ -88,8 +88,7 @@ impl StoreHandle {
         ids.ask(region, count, answer);
     }
 
-    /// Swaps what the store itself keeps under the [reserved key](types::reserved), in column family `default`, if it is
-    /// what is expected. Only the region that begins at the start of the key space has it. Answers like
+    /// Swaps what the store itself keeps under the [reserved key](types::reserved), if it is what is expected. Only the region that begins at the start of the key space has it. Answers like
     /// [`write`](Self::write).
     pub fn swap_reserved(
         &self,
@@ -98,8 +97,8 @@ impl StoreHandle {
         value: Bytes,
         responder: WriteResponder,
     ) {
-        let command = apply::build::compare_and_swap(ColumnFamily::Default, RESERVED_KEY, expected, Some(value));
-        self.propose(header, command, KeyRange { start: RESERVED_KEY, end: FIRST_USER_KEY }, responder);
+        let command = apply::build::compare_and_swap(RESERVED_FAMILY, RESERVED_KEY, expected, Some(value));
+        self.propose(header, command, KeyRange { start: RESERVED_KEY, end: BEHIND_RESERVED }, responder);
     }
 
     /// Notes that a request read a region: which range it was about, and the keys and the bytes that it found. What the store
