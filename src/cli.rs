@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{coordinator, server};
-use crate::playground;
+use crate::{ctl, playground};
 
 /// A multi-raft sharded storage engine that speaks TiKV's protocol.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Coordinator(coordinator::CoordinatorArgs),
     /// Run a coordinator and stores in this process, and a prompt to play with them.
     Playground(playground::PlaygroundArgs),
+    /// Look at a running cluster, and give it orders.
+    Ctl(ctl::CtlArgs),
 }
 
 /// Does what the command line asks for. Whatever goes wrong is told in one line on standard error.
@@ -31,6 +33,7 @@ pub fn run() -> ExitCode {
         Command::Server(args) => server::run(&args),
         Command::Coordinator(args) => coordinator::run(&args),
         Command::Playground(args) => playground::run(&args).map_err(Into::into),
+        Command::Ctl(args) => ctl::run(&args).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,7 +1,8 @@
-//! The `raftyard` binary: a store, a coordinator, or a whole cluster to play with. [`cli`] is where to begin.
+//! The `raftyard` binary: a store, a coordinator, a whole cluster to play with, or a tool for one that runs. [`cli`] is where to begin.
 
 mod cli;
 mod commands;
+mod ctl;
 mod playground;
 
 use std::process::ExitCode;

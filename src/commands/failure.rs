@@ -33,6 +33,11 @@ impl Failure {
         Self { status: STATUS_USAGE, ..Self::failed(message, code) }
     }
 
+    /// Something did not work, and the program ends with a status that says what kind of thing.
+    pub fn with_status(message: impl fmt::Display, code: ErrorCode, status: u8) -> Self {
+        Self { status, ..Self::failed(message, code) }
+    }
+
     /// The status that the program ends with.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status)

@@ -1,5 +1,7 @@
 //! Runs the real binary, with a deadline against hangs.
 
+#![allow(dead_code, reason = "not every test file uses all of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -91,7 +93,6 @@ pub fn run(arguments: &[&str], input: &str) -> (Option<i32>, String) {
 }
 
 /// What is said between a command at the prompt and the next one.
-#[allow(dead_code, reason = "not every test file has a prompt")]
 pub fn answer(said: &str, command: &str) -> String {
     let at = format!("raftyard> {command}\n");
     let from = said.find(&at).unwrap_or_else(|| panic!("{command:?} was not reached in:\n{said}")) + at.len();

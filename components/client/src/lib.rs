@@ -4,6 +4,7 @@
 //!   answers tell it to. Load generators, benches, tests and tools use it.
 //! - [`PdClient`] speaks to the placement driver: stores register, report and learn addresses with it; [`RawClient`]
 //!   finds regions with it.
+//! - [`http::request`] asks the status ports of stores, and the placement driver's paths for people, one question each.
 //!
 //! Invariants:
 //! - A write whose outcome is not known is never reported as done or as not done, but as
@@ -13,8 +14,9 @@
 //!
 //! A store's data path must never need this crate: a store serves while nobody places its regions.
 //!
-//! Reading order: [`pd`], then [`raw`].
+//! Reading order: [`pd`], then [`raw`]; [`http`] stands by itself.
 
+pub mod http;
 pub mod pd;
 pub mod raw;
 
