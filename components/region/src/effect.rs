@@ -119,7 +119,7 @@ pub struct Inconsistency {
     pub index: LogIndex,
     /// This replica's hash.
     pub ours: u64,
-    /// The leader's.
+    /// The leader's. On a leader that differs from most voters, and has stopped leading: theirs.
     pub leaders: u64,
 }
 

@@ -103,6 +103,8 @@ pub struct RegionStatus {
     pub last_index: LogIndex,
     /// Whether the peer's state is missing, so that it only waits for a snapshot (D10).
     pub fenced: bool,
+    /// Whether its data differs from that of most voters: it does not lead any more.
+    pub quarantined: bool,
     /// Bytes of log since the last compaction, about.
     pub log_bytes: u64,
     /// On a leader: each member's newest matched index, and whether it answered within the last election timeout.

@@ -392,7 +392,8 @@ impl Region {
     pub(crate) fn may_campaign(&self) -> bool {
         let raft = &self.node.raft;
         let durable = self.persists.is_idle() && raft.raft_log.persisted == raft.raft_log.last_index();
-        !self.is_fenced() && (raft.state == StateRole::Leader || durable || !raft.prs().is_singleton())
+        let trusted = !self.is_fenced() && !self.consistency.is_quarantined();
+        trusted && (raft.state == StateRole::Leader || durable || !raft.prs().is_singleton())
     }
 
     /// Frees what a region without writes does not need: with thousands of regions, most of them are such.

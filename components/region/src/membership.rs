@@ -266,11 +266,16 @@ impl Region {
     /// vain. A leader that an earlier one's entry removes ends its leadership here, and asks the best of the others to
     /// begin its own without waiting for a timeout.
     fn step_down(&mut self, next: &RegionDescriptor, effects: &mut Vec<Effect>) {
+        self.stop_leading(|peer| next.peer(peer.id).is_some_and(|peer| peer.role.votes_afterwards()), effects);
+    }
+
+    /// Ends the leadership at once. The best of the members that fit is asked to begin its own without waiting for a timeout,
+    /// if it has the whole log.
+    pub(crate) fn stop_leading(&mut self, fit: impl Fn(&Peer) -> bool, effects: &mut Vec<Effect>) {
         if self.standing.role != Role::Leader {
             return;
         }
         let last = self.last_index();
-        let fit = |peer: &Peer| next.peer(peer.id).is_some_and(|peer| peer.role.votes_afterwards());
         if let Some(successor) = self.best_successor(fit).filter(|successor| self.matched(*successor) == last) {
             self.node.raft.send_timeout_now(successor.0);
         }

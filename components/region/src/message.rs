@@ -3,7 +3,7 @@
 use protobuf::Message as _;
 use raft::eraftpb::Message;
 pub use raft::eraftpb::MessageType;
-use types::{KeyRange, Peer, RegionEpoch, RegionId};
+use types::{KeyRange, LogIndex, Peer, RegionEpoch, RegionId};
 
 /// What peers say to each other beside raft.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,20 @@ pub enum Note {
     WhoAreMembers,
     /// These are the members that I know of, as of the message's epoch.
     Members(Vec<Peer>),
+    /// My data at this index has this hash. Said to the leader that asked all members to hash theirs.
+    Hash {
+        /// The index.
+        index: LogIndex,
+        /// The hash.
+        hash: u64,
+    },
+    /// The data of most voters at this index has this hash, and yours has not. Only a leader says so.
+    Differs {
+        /// The index.
+        index: LogIndex,
+        /// The hash of most voters.
+        hash: u64,
+    },
 }
 
 /// A raft message with the addresses that a store routes by.

@@ -115,6 +115,8 @@ impl Region {
                 }
             }
             Note::Members(members) => self.on_members(message.epoch, &members, effects),
+            Note::Hash { index, hash } => self.on_members_hash(from.id, index, hash, effects),
+            Note::Differs { index, hash } => self.on_differs(from.id, index, hash, effects),
         }
         Ok(())
     }
@@ -200,7 +202,7 @@ impl Region {
         }));
     }
 
-    fn send_note(&self, to: Peer, note: Note, effects: &mut Vec<Effect>) {
+    pub(crate) fn send_note(&self, to: Peer, note: Note, effects: &mut Vec<Effect>) {
         effects.push(Effect::Send(RegionMessage {
             region: self.descriptor.id,
             from: self.peer,

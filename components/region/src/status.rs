@@ -20,6 +20,7 @@ impl Region {
             apply_state: self.node.store().apply_state(),
             last_index: self.last_index(),
             fenced: self.is_fenced(),
+            quarantined: self.consistency.is_quarantined(),
             log_bytes: self.log_bytes,
             members: members.iter().map(|member| self.member_status(*member)).collect(),
         }

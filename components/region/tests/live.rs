@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use engine::StateBatch;
-use region::{Effect, Input, RegionConfig, Role};
+use region::{Effect, Input, RegionConfig, RegionStatus, Role};
 use support::cluster::{Answer, Cluster};
 use types::{ColumnFamily, KeyRange, MemberChange, PeerId, PeerRole, RequestError, StoreId};
 
@@ -313,19 +313,56 @@ fn roles_change_what_an_election_takes() {
     assert_eq!(cluster.members[&2].region.as_ref().unwrap().status().role, Role::Follower, "a learner campaigned");
 }
 
-#[test]
-fn a_replica_that_differs_is_found() {
+/// A member's data is damaged beside its log, then all are compared.
+fn compare_with_damage(member: u64) -> Cluster {
     let mut cluster = three();
     let write = cluster.proposal(cluster.header_of(1), "b");
     cluster.round(1, vec![write]);
     run(&mut cluster, 1, 3);
     let mut damage = StateBatch::default();
     damage.put(ColumnFamily::Default, "b", "w");
-    let state = Arc::clone(&cluster.member(3).state);
+    let state = Arc::clone(&cluster.member(member).state);
     state.write(&damage).unwrap();
     cluster.round(1, vec![Input::CheckConsistency]);
     run(&mut cluster, 1, 4);
+    cluster
+}
+
+fn status(cluster: &Cluster, member: u64) -> RegionStatus {
+    cluster.members[&member].region.as_ref().unwrap().status()
+}
+
+#[test]
+fn a_replica_that_differs_is_found_and_does_not_lead() {
+    let mut cluster = compare_with_damage(3);
     assert_eq!(cluster.inconsistent, [3]);
+    assert!(status(&cluster, 3).quarantined && !status(&cluster, 1).quarantined && !status(&cluster, 2).quarantined);
+    (0..80).for_each(|_| cluster.tick(3));
+    assert_eq!(status(&cluster, 3).role, Role::Follower);
+    let transfer = cluster.transfer(3, "hand over");
+    cluster.round(1, vec![transfer]);
+    (0..30).for_each(|_| run(&mut cluster, 1, 1));
+    assert_eq!((status(&cluster, 1).role, status(&cluster, 3).role), (Role::Leader, Role::Follower));
+    // Its log is as good as the others': it goes on acknowledging.
+    cluster.crash(2, 0);
+    let write = cluster.proposal(cluster.header_of(1), "c");
+    cluster.round(1, vec![write]);
+    cluster.deliver_until_quiet();
+    assert_eq!(answer(&cluster, "c"), Some(Answer::Written));
+}
+
+#[test]
+fn a_leader_that_differs_from_most_others_hands_over() {
+    let mut cluster = compare_with_damage(1);
+    assert!(status(&cluster, 1).quarantined && !status(&cluster, 2).quarantined && !status(&cluster, 3).quarantined);
+    assert!(cluster.inconsistent.contains(&1), "{:?}", cluster.inconsistent);
+    let leads = |cluster: &Cluster, member| status(cluster, member).role == Role::Leader;
+    let next = if leads(&cluster, 2) { 2 } else { 3 };
+    assert!(leads(&cluster, next) && !leads(&cluster, 1), "at once, without a timeout");
+    let write = cluster.proposal(cluster.header_of(next), "c");
+    cluster.round(next, vec![write]);
+    cluster.deliver_until_quiet();
+    assert_eq!(answer(&cluster, "c"), Some(Answer::Written));
 }
 
 /// Only what changes the range makes writes wait: a change of members leaves their epoch valid.

@@ -87,6 +87,8 @@ fn encode_note(note: &Note) -> wire::Note {
         Note::Members(members) => {
             wire::note::Kind::Members(wire::Members { members: members.iter().copied().map(encode_peer).collect() })
         }
+        Note::Hash { index, hash } => wire::note::Kind::Hash(wire::Hash { index: index.0, hash: *hash }),
+        Note::Differs { index, hash } => wire::note::Kind::Differs(wire::Hash { index: index.0, hash: *hash }),
     };
     wire::Note { kind: Some(kind) }
 }
@@ -99,6 +101,8 @@ fn decode_note(note: wire::Note) -> Result<Note, MessageError> {
             let members = list.members.into_iter().map(|member| decode_peer(Some(member), "member"));
             Note::Members(members.collect::<Result<_, _>>()?)
         }
+        wire::note::Kind::Hash(wire::Hash { index, hash }) => Note::Hash { index: index.into(), hash },
+        wire::note::Kind::Differs(wire::Hash { index, hash }) => Note::Differs { index: index.into(), hash },
     })
 }
 
@@ -155,9 +159,11 @@ mod tests {
         }
     }
 
-    fn notes() -> [Note; 3] {
+    fn notes() -> [Note; 5] {
         let member = Peer { id: u64::MAX.into(), store_id: u64::MAX.into(), role: PeerRole::DemotingVoter };
-        [Note::Gc, Note::WhoAreMembers, Note::Members(vec![member; 9])]
+        let (index, hash) = (u64::MAX.into(), u64::MAX);
+        let members = Note::Members(vec![member; 9]);
+        [Note::Gc, Note::WhoAreMembers, members, Note::Hash { index, hash }, Note::Differs { index, hash }]
     }
 
     fn decoded(wire: wire::RegionMessage) -> Result<RegionMessage, MessageError> {

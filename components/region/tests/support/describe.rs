@@ -116,6 +116,9 @@ pub fn message(message: &RegionMessage) -> String {
             let list: Vec<String> = list.iter().map(|peer| peer.id.to_string()).collect();
             format!("the members are {}", list.join(", "))
         }
+        // The hash itself follows from every byte that the region holds, and says nothing to a reader.
+        Some(Note::Hash { index, .. }) => format!("here is my hash at {index}"),
+        Some(Note::Differs { index, .. }) => format!("most others have another hash at {index}"),
         None => raft_message(&message.raft),
     }
 }
