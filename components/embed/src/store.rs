@@ -19,6 +19,7 @@ use types::{ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RegionId, R
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::ids::IdAllocator;
 use crate::network::Network;
 use crate::operation::Operation;
 use crate::pulse::{Beat, Timers};
@@ -172,6 +173,14 @@ impl Store {
         store_config.region.seed = types::seed::Seed(runtime::clock::entropy_seed());
         let store = ::store::Store::open(store_config, engines, around)?;
         let handle = store.handle();
+        let ids = IdAllocator::new(
+            handle.downgrade(),
+            Arc::clone(&config.network),
+            &regions,
+            Arc::clone(&clock),
+            config.logger.clone(),
+        );
+        handle.attach_split_ids(Arc::new(ids));
         let running = store.start(&ThreadSpawner)?;
         config.network.join(handle.clone());
         let beat = Beat::start(&ThreadSpawner, config.store, clock)?;

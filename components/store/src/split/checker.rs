@@ -83,11 +83,11 @@ impl SplitChecker {
         let watch = self.watches.entry(region.id).or_insert(Watch { measured: None, seen: (now, flow), busy: 0 });
         let (time, passed) = (now.since(watch.seen.0), flow.since(watch.seen.1));
         watch.seen = (now, flow);
-        if counters.take_ended() {
-            (watch.measured, watch.busy) = (None, 0);
-        }
         if counters.is_splitting(now) {
             return Ok(());
+        }
+        if counters.take_ended() {
+            (watch.measured, watch.busy) = (None, 0);
         }
         let ids = shared.splits.ids();
         if watch.measured.is_none_or(|then| config.is_due(flow.since(then))) && budget.looks > 0 {

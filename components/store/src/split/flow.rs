@@ -110,9 +110,14 @@ impl Counters {
         *self.size.lock() = Some(size);
     }
 
-    /// Whether a split that the store began is under way, and not for so long that its answer must have been lost.
+    /// Whether a split that the store began is under way. One whose answer has not come for long counts as ended.
     pub(crate) fn is_splitting(&self, now: Instant) -> bool {
-        self.splitting.lock().is_some_and(|since| now.since(since) < SPLIT_PATIENCE)
+        let since = *self.splitting.lock();
+        if since.is_some_and(|since| now.since(since) >= SPLIT_PATIENCE) {
+            self.end_split();
+            return false;
+        }
+        since.is_some()
     }
 
     pub(crate) fn begin_split(&self, now: Instant) {
