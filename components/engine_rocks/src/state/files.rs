@@ -1,8 +1,11 @@
 //! What touches whole files: ingest, deletion, sizes.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine::{Family, IngestFile, Result};
-use rocksdb::{DB, LiveFile, Range, ReadOptions, ReadTier};
+use parking_lot::Mutex;
+use rocksdb::{DB, LiveFile, Range, ReadOptions, ReadTier, properties};
 use types::{ColumnFamily, KeyRange};
 
 use super::{family, options, read_error};
@@ -67,8 +70,8 @@ fn file_bytes(db: &DB, of: Family, range: &KeyRange) -> u64 {
 ///
 /// A file knows how many entries it has; of one that the range cuts, those count that its share of the bytes stands for.
 /// A tombstone counts as less than nothing: it hides a key of an older file. One that covers a range counts as one.
-pub(super) fn approximate_keys(db: &DB, range: &KeyRange) -> Result<u64> {
-    let files = db.live_files().map_err(|error| Engine::State.error("list files", error))?;
+pub(super) fn approximate_keys(db: &DB, list: &FileList, range: &KeyRange) -> Result<u64> {
+    let files = list.get(db)?;
     let mut keys: u64 = 0;
     for of in ColumnFamily::ALL {
         let (mut put, mut hidden) = (0_u64, 0_u64);
@@ -96,6 +99,35 @@ fn share(db: &DB, of: Family, file: &LiveFile, range: &KeyRange, entries: u64) -
     // Other files of the same keys count in both estimates, and so cancel out, about.
     let (part, whole) = (file_bytes(db, of, &shared), file_bytes(db, of, &own).max(1));
     (u128::from(entries) * u128::from(part.min(whole)) / u128::from(whole)) as u64
+}
+
+/// The engine's files, listed anew when there are others: a store that measures many regions one after the other asks
+/// RocksDB, which holds all writes up meanwhile, about once.
+#[derive(Default)]
+pub(super) struct FileList(Mutex<Option<Listed>>);
+
+struct Listed {
+    /// The versions of all column families, which grow with each flush, compaction and ingest.
+    versions: u64,
+    files: Arc<Vec<LiveFile>>,
+}
+
+impl FileList {
+    fn get(&self, db: &DB) -> Result<Arc<Vec<LiveFile>>> {
+        let version = |of: &ColumnFamily| {
+            let version = db.property_int_value_cf(family(db, (*of).into()), properties::CURRENT_SUPER_VERSION_NUMBER);
+            version.ok().flatten().unwrap_or(0)
+        };
+        let versions = ColumnFamily::ALL.iter().map(version).sum();
+        if let Some(listed) = &*self.0.lock()
+            && listed.versions == versions
+        {
+            return Ok(Arc::clone(&listed.files));
+        }
+        let files = Arc::new(db.live_files().map_err(|error| Engine::State.error("list files", error))?);
+        *self.0.lock() = Some(Listed { versions, files: Arc::clone(&files) });
+        Ok(files)
+    }
 }
 
 /// What lies in a memtable.

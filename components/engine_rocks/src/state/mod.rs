@@ -24,6 +24,7 @@ use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteOptions
 use slog::Logger;
 use types::{KeyRange, Round};
 
+use self::files::FileList;
 use self::iterator::{RocksIterator, read_options};
 use self::reader::RocksFileReader;
 use self::snapshot::RocksSnapshot;
@@ -43,6 +44,7 @@ pub struct RocksStateEngine {
     read_options: ReadOptions,
     persisted: ReadOptions,
     file_options: Arc<Options>,
+    file_list: FileList,
 }
 
 impl RocksStateEngine {
@@ -66,6 +68,7 @@ impl RocksStateEngine {
             read_options: ReadOptions::default(),
             persisted: options::persisted(),
             file_options: Arc::new(options::file(config)),
+            file_list: FileList::default(),
         })
     }
 
@@ -154,7 +157,7 @@ impl StateEngine for RocksStateEngine {
     }
 
     fn approximate_keys(&self, range: &KeyRange) -> Result<u64> {
-        if range.is_empty() { Ok(0) } else { files::approximate_keys(&self.db, range) }
+        if range.is_empty() { Ok(0) } else { files::approximate_keys(&self.db, &self.file_list, range) }
     }
 
     fn statistics(&self) -> StateStatistics {
