@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use region::Role;
 use store::{RegionIds, SplitConfig, SplitIds, SplitIdsAnswer, StoreConfig};
 use support::{Answer, Cluster, SECOND};
+use types::request::Unanswered;
 use types::{
     ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder,
     WriteResult,
@@ -112,10 +113,7 @@ fn put(cluster: &mut Cluster, key: &str, bytes: usize) {
     assert_eq!(answer, Some(Ok(CommandOutput::Written)), "{key}");
 }
 
-fn answer<T: Send + 'static>() -> (Answer<T>, Responder<T>)
-where
-    T: types::request::Unanswered,
-{
+fn answer<T: Unanswered + Send + 'static>() -> (Answer<T>, Responder<T>) {
     let answer: Answer<T> = Answer::default();
     let slot = Arc::clone(&answer);
     (answer, Responder::new(move |given| *slot.lock().unwrap() = Some(given)))
@@ -220,7 +218,7 @@ fn a_busy_region_is_cut_where_its_load_is() {
         load(&mut cluster, 300, |at| 500 + at % 100, reads);
         whole(&mut cluster, 2);
         let key = ranges(&cluster, 0)[1].start.clone();
-        assert!(key > Bytes::from("key525") && key < Bytes::from("key575"), "{key:?}");
+        assert!(key > "key525" && key < "key575", "{key:?}");
     }
 }
 
