@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod moves;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,6 +52,7 @@ struct Wires {
     queue: VecDeque<RegionMessage>,
     cut: BTreeSet<(StoreId, StoreId)>,
     shipments: Vec<Shipment>,
+    shipped: usize,
 }
 
 /// The network: messages wait until they are delivered.
@@ -60,6 +63,11 @@ impl Network {
     /// How many messages wait to be delivered.
     pub fn waiting(&self) -> usize {
         self.0.lock().unwrap().queue.len()
+    }
+
+    /// How many snapshots were sent.
+    pub fn shipped(&self) -> usize {
+        self.0.lock().unwrap().shipped
     }
 }
 
@@ -81,6 +89,7 @@ impl SnapshotCarrier for Network {
         let mut wires = self.0.lock().unwrap();
         if !wires.cut.contains(&(shipment.message.from.store_id, shipment.to)) {
             wires.shipments.push(shipment);
+            wires.shipped += 1;
         }
     }
 }
@@ -224,6 +233,11 @@ impl Cluster {
     /// Drops a store as a crash would. Its disk falls back as the caller says before it is opened again.
     pub fn kill(&mut self, at: usize) {
         self.nodes[at].stepper = None;
+    }
+
+    /// Cuts a store off from all others.
+    pub fn isolate(&self, at: usize) {
+        (0..self.nodes.len()).filter(|other| *other != at).for_each(|other| self.cut(at, other));
     }
 
     /// Cuts both directions between two stores.
