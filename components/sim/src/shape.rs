@@ -103,6 +103,9 @@ fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
         max_unflushed_age: Duration::from_secs(dice.within(5, 60)),
         ..StoreConfig::default()
     };
+    config.tick = dice.millis(20, 80);
+    config.region.election_ticks = dice.within(6, 14) as u32;
+    config.region.heartbeat_ticks = dice.within(1, 3) as u32;
     config.region.compact_entries = dice.within(32, 256);
     if is_tight {
         config.regions_per_round = dice.within(1, 16) as usize;
@@ -118,6 +121,7 @@ fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
         config.region.max_message_bytes = dice.within(256, 8 << 10);
         config.region.max_inflight_messages = dice.within(2, 64) as usize;
         config.region.max_waiting_requests = dice.within(8, 256) as usize;
+        config.region.max_uncommitted_bytes = dice.within(4 << 10, 1 << 20);
     }
     // One at a time: completions and what they complete lie far apart then.
     if dice.one_in(4) {
