@@ -8,9 +8,10 @@ use std::time::Duration;
 use engine::memory::{CrashPoint, MemDisk};
 use engine::{EngineError, LogBatch};
 use parking_lot::{Mutex, MutexGuard};
-use region::{RegionError, RegionMessage};
-use store::{Outbox, RegionView, StoreError, StoreObserver};
-use types::{RegionId, StoreId};
+use region::{Inconsistency, RegionError, RegionMessage, RegionStatus};
+use runtime::clock::Clock;
+use store::{Outbox, RegionView, Shipment, StoreError, StoreObserver};
+use types::{Instant, RegionId, StoreId};
 
 use crate::call::{CallId, Reply};
 use crate::chance::Dice;
@@ -18,6 +19,7 @@ use crate::clock::{NodeClock, NodeWallClock};
 use crate::coordinating::FromCoordinator;
 use crate::guests::Errand;
 use crate::observation::Event;
+use crate::orders::Word;
 use crate::recorder::Recorder;
 use crate::trace::Kind;
 
@@ -31,6 +33,14 @@ pub(crate) enum Outgoing {
     ToStore(StoreId, FromCoordinator),
     /// Something to be done in a store's process, for a guest.
     Errand(StoreId, Errand),
+    /// The coordinator's word to a store.
+    Word(StoreId, Word),
+    /// What a leader of this store is about to report.
+    Status(Box<RegionStatus>),
+    /// A snapshot for another store.
+    Shipment(Box<Shipment>),
+    /// A peer here misses its leader: who are its region's members?
+    LeaderMissing(RegionId),
 }
 
 /// How a disk behaves in time.
@@ -170,6 +180,11 @@ impl Cell {
         let mut inner = self.inner.lock();
         inner.cut_frames();
         (std::mem::take(&mut inner.outgoing), inner.passed)
+    }
+
+    /// The process's own time.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
     }
 
     /// How long the event that is being handled has taken so far.
@@ -359,6 +374,7 @@ impl Outbox for Life {
     }
 }
 
+const GONE: Kind = Kind { name: "gone", numbers: "region" };
 const CHANGED: Kind = Kind { name: "role", numbers: "region role term leader" };
 
 impl StoreObserver for Life {
@@ -369,6 +385,22 @@ impl StoreObserver for Life {
         self.cell.recorder.note(self.cell.number, CHANGED, &numbers);
         self.cell.recorder.observe(self.cell.store, Event::RegionChanged { view: view.clone() });
         inner.changed.insert(view.descriptor.id);
+    }
+
+    fn region_gone(&self, region: RegionId) {
+        let Some(_inner) = self.alive() else { return };
+        self.cell.recorder.note(self.cell.number, GONE, &[region.0]);
+        self.cell.recorder.observe(self.cell.store, Event::RegionGone { region });
+    }
+
+    fn leader_missing(&self, region: RegionId) {
+        self.give(Outgoing::LeaderMissing(region));
+    }
+
+    fn replicas_differ(&self, found: &Inconsistency) {
+        let Some(_inner) = self.alive() else { return };
+        let (region, index) = (found.descriptor.id, found.index);
+        self.cell.recorder.observe(self.cell.store, Event::ReplicasDiffer { region, index });
     }
 
     fn store_failed(&self, error: &StoreError) {

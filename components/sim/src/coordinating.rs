@@ -9,13 +9,15 @@ use coordinator::{
     Change, Coordinator, CoordinatorError, Journal, LayoutAnswer, Leadership, RegionReport, Reply, Request,
     StoreDescription, StoreJournal, StoreStats, View,
 };
+use bytes::Bytes;
 use proto::log::Command;
 use store::{RegionView, StoreError, StoreObserver};
-use types::{ColumnFamily, InstanceId, StoreId, Term};
+use types::{ColumnFamily, InstanceId, RegionDescriptor, RegionEpoch, RegionId, StoreId, Term};
 
 use crate::call::{self, Call, CallId, Route};
 use crate::cell::{Life, Outgoing};
 use crate::observation::Event;
+use crate::orders::{self, Wanted, Word};
 
 /// What a store asks or tells the coordinator.
 #[derive(Clone, Debug)]
@@ -30,6 +32,12 @@ pub(crate) enum ToCoordinator {
     Region(RegionReport),
     /// A store reports.
     Store(StoreStats),
+    /// A leader is to split its region at these keys, and asks for ids.
+    Split { store: StoreId, region: Box<RegionDescriptor>, keys: Vec<Bytes>, right_derive: bool },
+    /// A leader is to change its region's members, and asks for the newcomers' ids.
+    Members { store: StoreId, region: RegionId, epoch: RegionEpoch, changes: Vec<Wanted> },
+    /// A peer hears of no leader: who are its region's members?
+    WhoAreMembers { store: StoreId, region: RegionId },
 }
 
 /// What the coordinator answers.
@@ -58,6 +66,10 @@ impl StoreObserver for CoordinatorObserver {
     fn region_changed(&self, view: &RegionView) {
         self.life.region_changed(view);
         self.leadership.region_changed(view);
+    }
+
+    fn region_gone(&self, region: RegionId) {
+        self.life.region_gone(region);
     }
 
     fn store_failed(&self, error: &StoreError) {
@@ -144,12 +156,21 @@ pub(crate) fn take(coordinator: &Coordinator, life: &Life, asker: u64, what: ToC
             let reply = Reply::new(move |result: Result<(), _>| answer(result.map(|()| JoinAnswer::Confirmed)));
             coordinator.request(Change::ConfirmBootstrap { store, instance, reply });
         }
-        // Nobody waits for these: the next one says the same.
         ToCoordinator::Region(report) => {
-            coordinator.request(Request::RegionHeartbeat { report: Box::new(report), reply: Reply::new(|_| {}) });
+            let (life, store) = (life.clone(), report.leader.store_id);
+            let reply = Reply::new(move |result: Result<Option<placement::RegionOrder>, _>| {
+                if let Ok(Some(order)) = result {
+                    life.give(Outgoing::Word(store, Word::Order(order)));
+                }
+            });
+            coordinator.request(Request::RegionHeartbeat { report: Box::new(report), reply });
         }
+        // Nobody waits for this: the next one says the same.
         ToCoordinator::Store(stats) => {
             coordinator.request(Request::StoreHeartbeat { stats: Box::new(stats), reply: Reply::new(|_| {}) });
+        }
+        ToCoordinator::Split { .. } | ToCoordinator::Members { .. } | ToCoordinator::WhoAreMembers { .. } => {
+            orders::ask_ids(coordinator, life, what);
         }
     }
 }

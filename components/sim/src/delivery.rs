@@ -128,12 +128,14 @@ impl Simulation {
             }),
             Cargo::FromCoordinator(answer) => self.joined(at, answer),
             Cargo::Errand(errand) => self.run(at, true, |running, _| errand.run(&Host::of(running))),
+            Cargo::Word(word) => self.hear(at, *word),
+            Cargo::Piece(piece) => self.take_piece(packet.from.0, at, *piece),
             Cargo::Reply { .. } => Ok(()),
         }
     }
 
     /// Whether a store is the one that is known, asked of a running store (D14). It may not survive the question.
-    fn knows(&mut self, at: usize, store: StoreId, instance: InstanceId) -> Result<bool, Wrong> {
+    pub(crate) fn knows(&mut self, at: usize, store: StoreId, instance: InstanceId) -> Result<bool, Wrong> {
         let mut known = false;
         self.run(at, true, |running, _| {
             // An error has stopped the store, or is about to: it is not known then.

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use engine::memory::{Fault as DiskFault, FaultPoint, MemDisk};
+use engine::memory::{Fault as DiskFault, FaultPoint};
 use types::{RegionId, Responder, StoreId};
 
 use crate::chance::Dice;
-use crate::node::{Loss, Part, Process};
-use crate::observation::Event;
+use crate::node::Loss;
 use crate::profile::{FaultKind, Profile};
-use crate::shape::Shape;
 use crate::simulation::{Happening, Simulation, Wrong};
 use crate::wire::{Place, Weather};
 
@@ -164,6 +162,14 @@ pub(crate) enum Undo {
     SlowDisk(usize),
     FullDisk(usize),
     Clock(usize),
+    /// A store comes back whose region was told to do without it.
+    Absence(RegionId, StoreId),
+    /// A store that was told to leave is told to stay.
+    Drain(StoreId),
+    /// A store that is away is lost for good now, if that is bearable.
+    Lose(usize, Loss),
+    /// A disk that nobody listens to is thrown away.
+    Scrap(usize),
 }
 
 /// Draws faults.
@@ -196,16 +202,16 @@ impl Faults {
     }
 
     /// The next fault, and when the one after it comes.
-    pub(crate) fn next(&mut self, shape: &Shape) -> Option<(Fault, Duration)> {
+    pub(crate) fn next(&mut self, stores: usize) -> Option<(Fault, Duration)> {
         if self.are_over {
             return None;
         }
         let interval = self.interval.as_micros() as u64;
         let pause = self.dice.micros(interval / 4, interval * 2);
-        Some((self.draw(shape), pause))
+        Some((self.draw(stores), pause))
     }
 
-    fn draw(&mut self, shape: &Shape) -> Fault {
+    fn draw(&mut self, stores: usize) -> Fault {
         let total: u64 = self.mixture.iter().map(|(_, weight)| weight).sum();
         let mut at = self.dice.below(total);
         let mut kinds = self.mixture.iter();
@@ -216,7 +222,7 @@ impl Faults {
             }
             at -= weight;
         };
-        self.draw_one(kind, shape.stores)
+        self.draw_one(kind, stores)
     }
 
     fn draw_one(&mut self, kind: FaultKind, stores: usize) -> Fault {
@@ -233,7 +239,7 @@ impl Faults {
             FaultKind::StopInOrder => Fault::StopInOrder { node },
             FaultKind::Weather => {
                 let mut draw = |most: u64| if dice.one_in(2) { dice.within(1, most) } else { 0 };
-                let weather = Weather { loses: draw(200), doubles: draw(200), overtakes: draw(500), strays: draw(100) };
+                let weather = Weather { loses: draw(200), doubles: draw(200), overtakes: draw(500), strays: draw(100), garbles: draw(150) };
                 Fault::Weather { weather, lasts }
             }
             FaultKind::CutOneWay => Fault::Cut { left: place, right: other, both: dice.one_in(3), lasts },
@@ -290,7 +296,7 @@ impl Simulation {
                 }
             }
             Fault::CutOff { node, from_all, incoming, outgoing, lasts } => {
-                let others = if from_all { self.nodes.len() + 1 } else { self.shape.stores };
+                let others = if from_all { self.nodes.len() + 1 } else { self.shape.machines };
                 for other in (0..others).filter(|other| *other != node) {
                     if incoming {
                         self.cut(other, node, lasts);
@@ -302,7 +308,7 @@ impl Simulation {
             }
             Fault::StrandLeaders { node, choice, lasts } => {
                 self.hand_over(node, |peers| peers.get(choice as usize % peers.len().max(1)).copied())?;
-                let others = (0..self.shape.stores).filter(|other| *other != node);
+                let others = (0..self.shape.machines).filter(|other| *other != node);
                 others.for_each(|other| self.cut(other, node, lasts));
             }
             Fault::Split { side, lasts } => {
@@ -342,7 +348,7 @@ impl Simulation {
             Fault::LeadStalled { node, lasts } => {
                 let heir = self.nodes[node].store;
                 self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts);
-                for other in (0..self.shape.stores).filter(|other| *other != node) {
+                for other in (0..self.shape.machines).filter(|other| *other != node) {
                     self.hand_over(other, |peers| peers.iter().copied().find(|store| *store == heir))?;
                 }
             }
@@ -362,8 +368,8 @@ impl Simulation {
                 self.nodes[node].cell.expect_faults();
                 self.plan(lasts, Happening::Undo(Undo::FullDisk(node)));
             }
-            Fault::FlipBit { node } => self.flip_bit(node),
-            Fault::Wipe { node } => self.wipe(node),
+            Fault::FlipBit { node } => self.begin_loss(node, Loss::Damaged),
+            Fault::Wipe { node } => self.begin_loss(node, Loss::Wiped),
             Fault::Drift { node, speed, lasts } => {
                 self.nodes[node].time.drift(self.now, speed);
                 self.plan(lasts, Happening::Undo(Undo::Clock(node)));
@@ -384,7 +390,7 @@ impl Simulation {
         Ok(())
     }
 
-    pub(crate) fn undo(&mut self, undo: Undo) {
+    pub(crate) fn undo(&mut self, undo: Undo) -> Result<(), Wrong> {
         match undo {
             Undo::Weather => self.network.weather = Weather::default(),
             Undo::Wire(from, to) => self.network.cut(from, to, false),
@@ -397,7 +403,12 @@ impl Simulation {
             Undo::SlowDisk(node) => self.nodes[node].cell.set_pace(|pace| pace.slowness = 1),
             Undo::FullDisk(node) => self.nodes[node].disk.set_capacity(u64::MAX),
             Undo::Clock(node) => self.nodes[node].time.mend(self.now),
+            Undo::Absence(region, store) => self.add_again(region, store),
+            Undo::Drain(store) => return self.end_drain(store),
+            Undo::Lose(node, loss) => self.lose(node, loss),
+            Undo::Scrap(node) => self.scrap(node),
         }
+        Ok(())
     }
 
     /// Ends every fault that can be ended, and lets every store that can start.
@@ -417,13 +428,13 @@ impl Simulation {
                 // Whatever waits for the end of the pause was planned for it.
                 node.paused_until = node.paused_until.min(self.now + Duration::from_secs(15));
             }
-            if node.is_down() && node.loss != Some(Loss::Damaged) {
+            if node.is_down() && node.is_in_service && !matches!(node.loss, Some(Loss::Damaged | Loss::Scrapped)) {
                 self.plan_start(Duration::from_millis(10), at);
             }
         }
     }
 
-    fn cut(&mut self, from: usize, to: usize, lasts: Duration) {
+    pub(crate) fn cut(&mut self, from: usize, to: usize, lasts: Duration) {
         let (from, to) = (Place(from), Place(to));
         self.network.cut(from, to, true);
         self.plan(lasts, Happening::Undo(Undo::Wire(from, to)));
@@ -442,7 +453,7 @@ impl Simulation {
             let led = views.into_iter().filter(|view| view.role == region::Role::Leader);
             led.map(move |view| (at, view)).collect::<Vec<_>>()
         };
-        let all: Vec<_> = (0..self.shape.stores).flat_map(led).collect();
+        let all: Vec<_> = (0..self.shape.machines).flat_map(led).collect();
         if all.is_empty() {
             return Ok(());
         }
@@ -490,53 +501,4 @@ impl Simulation {
         })
     }
 
-    /// Whether a store may be lost for good: each region must keep a majority of its voters.
-    fn may_be_lost(&self, at: usize) -> bool {
-        let node = &self.nodes[at];
-        if node.part == Part::Coordinator || node.loss.is_some() || node.birth_regions.is_empty() {
-            return false;
-        }
-        let lost: Vec<StoreId> =
-            self.nodes.iter().filter(|node| node.loss.is_some()).map(|node| node.store).chain([node.store]).collect();
-        let regions = self.nodes.iter().flat_map(|node| &node.birth_regions);
-        let keeps_majority = |region: &types::RegionDescriptor| {
-            let voters = region.peers.iter().filter(|peer| peer.role == types::PeerRole::Voter);
-            let (all, gone) =
-                voters.fold((0, 0), |(all, gone), voter| (all + 1, gone + usize::from(lost.contains(&voter.store_id))));
-            gone * 2 < all
-        };
-        regions.into_iter().all(keeps_majority)
-    }
-
-    /// A bit of the log rots while the machine is off.
-    fn flip_bit(&mut self, at: usize) {
-        if !self.may_be_lost(at) {
-            return;
-        }
-        self.kill(at, true);
-        let node = &mut self.nodes[at];
-        if node.disk.damage_log() {
-            node.loss = Some(Loss::Damaged);
-        }
-        self.plan_start(Duration::from_millis(50), at);
-    }
-
-    /// A disk is emptied, and the store is told that this is its first start. Only when all others have met it: whom
-    /// nobody knows, nobody can refuse (D14).
-    fn wipe(&mut self, at: usize) {
-        let others = (0..self.shape.stores).filter(|other| *other != at);
-        let is_known = others.into_iter().all(|other| self.met.contains(&(at.min(other), at.max(other))));
-        if !self.may_be_lost(at) || !is_known {
-            return;
-        }
-        self.kill(at, true);
-        let disk = MemDisk::new(self.shape.disk);
-        let node = &mut self.nodes[at];
-        node.disk = disk;
-        node.loss = Some(Loss::Wiped);
-        node.intent = None;
-        debug_assert!(matches!(node.process, Process::Down));
-        self.recorder.observe(node.store, Event::Wiped);
-        self.plan_start(Duration::from_millis(50), at);
-    }
 }

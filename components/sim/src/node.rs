@@ -18,7 +18,9 @@ use crate::cell::{Cell, Life};
 use crate::chance::Dice;
 use crate::clock::Timepiece;
 use crate::coordinating::{CoordinatorObserver, WatchedJournal};
+use crate::orders::Silences;
 use crate::session::Session;
+use crate::streams::Streams;
 
 /// The store that holds the coordinator's region. Its id is of a space of its own in production; here it must be told
 /// from the others in a trace.
@@ -65,6 +67,10 @@ pub(crate) struct Running {
     pub(crate) raft: Vec<Turn>,
     pub(crate) apply: Vec<Turn>,
     pub(crate) writer: Turn,
+    pub(crate) lifecycle: Turn,
+    pub(crate) snapshots: Turn,
+    pub(crate) streams: Streams,
+    pub(crate) silences: Silences,
     /// Connections to other stores, by the index of their node.
     pub(crate) sessions: BTreeMap<usize, Session>,
     /// Connections from other stores: which life of them opened the newest, and of which disk.
@@ -90,6 +96,8 @@ pub(crate) enum Loss {
     Damaged,
     /// Its disk was emptied, and it came back under its old id: nobody listens to it.
     Wiped,
+    /// It is thrown away.
+    Scrapped,
 }
 
 /// One node.
@@ -102,6 +110,12 @@ pub(crate) struct Node {
     pub(crate) process: Process,
     pub(crate) paused_until: Instant,
     pub(crate) loss: Option<Loss>,
+    /// Whether it belongs to the cluster; a spare one does not yet.
+    pub(crate) is_in_service: bool,
+    /// Whether the coordinator has seen it off for good.
+    pub(crate) has_left: bool,
+    /// It is away, and nobody starts it.
+    pub(crate) is_away: bool,
     /// A start is planned.
     pub(crate) is_starting: bool,
     /// What it set out to be before the coordinator had heard of it; on disk, beside the engines.
@@ -132,6 +146,11 @@ impl Node {
             Process::Running(running) => Some(running),
             _ => None,
         }
+    }
+
+    /// Whether it must run when all is well.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.loss.is_none() && self.is_in_service
     }
 
     pub(crate) fn is_down(&self) -> bool {
@@ -202,6 +221,10 @@ impl Node {
             raft: vec![Turn::default(); stepper.raft_pollers()],
             apply: vec![Turn::default(); stepper.apply_pollers()],
             writer: Turn::default(),
+            lifecycle: Turn::default(),
+            snapshots: Turn::default(),
+            streams: Streams::default(),
+            silences: Silences::default(),
             sessions: BTreeMap::new(),
             accepted: BTreeMap::new(),
             stepper,

@@ -8,7 +8,7 @@ use engine::{Durability, Entry, Family, LogBatch, RegionLog, StateBatch, StoreId
 use proto::log::Command;
 use region::RegionMessage;
 use store::RegionView;
-use types::{InstanceId, Instant, KeyRange, RegionId, StoreId};
+use types::{InstanceId, Instant, KeyRange, LogIndex, RegionId, StoreId};
 
 /// Something that happened, and when.
 #[derive(Clone, Debug)]
@@ -135,6 +135,18 @@ pub enum Event {
     RegionChanged {
         /// The region now.
         view: RegionView,
+    },
+    /// It serves a region no more: its peer there was removed.
+    RegionGone {
+        /// The region.
+        region: RegionId,
+    },
+    /// It says that a region's replicas differ.
+    ReplicasDiffer {
+        /// The region.
+        region: RegionId,
+        /// The index at which they were compared.
+        index: LogIndex,
     },
     /// A proposal was answered; the number tells proposals apart.
     Answered {

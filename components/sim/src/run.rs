@@ -8,12 +8,14 @@ use std::time::Duration;
 use coordinator::{Change, IdBatch, Reply};
 use parking_lot::Mutex;
 use region::{Inspector, RegionStatus};
-use types::{Instant, KeyRange, PeerRole, PlantedBugs, RegionDescriptor, RegionId};
+use types::{Instant, KeyRange, PlantedBugs, RegionDescriptor, RegionId};
 
 use crate::chance::Dice;
 use crate::coordinating::serves;
 use crate::faults::Faults;
 use crate::guests::NoGuests;
+use crate::losses::keeps_majority;
+use crate::moves::Moves;
 use crate::profile::Profile;
 use crate::shape::{Shape, draw_workload};
 use crate::simulation::{Happening, Simulation, Wrong};
@@ -34,6 +36,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the coordinator may take to serve for the first time.
 const FOUNDING_BOUND: Duration = Duration::from_secs(60);
+
+/// Whether anything moves.
+const MOVES: bool = false;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +106,11 @@ pub fn run(settings: &Settings) -> Result<Report, Box<Failure>> {
     let faults = Faults::new(settings.profile, Dice::fork(seed, "faults", 0));
     let mut dice = Dice::fork(seed, "clients", 0);
     let workload = Workload::new(draw_workload(&shape, &mut dice), dice.number());
-    let simulation = Simulation::new(seed, shape, faults, Some(workload), Box::new(NoGuests), settings.verbose);
+    let shape = shape.with_spares();
+    let mut simulation = Simulation::new(seed, shape, faults, Some(workload), Box::new(NoGuests), settings.verbose);
+    if MOVES {
+        simulation.moves = Moves::new(Dice::fork(seed, "moves", 0));
+    }
     caught(settings, simulation, |simulation| simulation.run_phases(settings))
 }
 
@@ -143,8 +152,11 @@ impl Simulation {
         self.found()?;
         self.ask_clients(|workload, now, wishes| workload.start(now, wishes));
         self.disturb(settings.steps)?;
+        self.moves.are_over = true;
         self.heal();
         self.rest_clients()?;
+        self.start_again()?;
+        self.settle()?;
         self.serve_clients()?;
         self.read_back()?;
         self.come_to_rest()?;
@@ -159,7 +171,7 @@ impl Simulation {
             simulation.nodes[home].running().and_then(|running| running.coordinator.as_ref()).is_some_and(serves)
         })?;
         let allocated = Arc::new(Mutex::new(None));
-        let (slot, count) = (Arc::clone(&allocated), self.shape.stores as u32);
+        let (slot, count) = (Arc::clone(&allocated), self.shape.machines as u32);
         self.run(home, true, |running, _| {
             let reply = Reply::new(move |result: Result<IdBatch, _>| *slot.lock() = Some(result.map(|ids| ids.last)));
             let coordinator = running.coordinator.as_ref().expect("the coordinator's node runs one");
@@ -183,6 +195,9 @@ impl Simulation {
         let latest = if self.dice.one_in(2) { 300 } else { 5000 };
         let first = self.dice.millis(0, latest);
         self.plan(first, Happening::Fault);
+        if let Some(pause) = self.moves.pause() {
+            self.plan(first + pause, Happening::Move);
+        }
         for _ in 0..steps {
             self.step()?;
         }
@@ -206,35 +221,31 @@ impl Simulation {
         Ok(())
     }
 
-    /// The regions of the cluster, as their stores were born with them, which still have a majority.
-    fn living_regions(&self) -> Vec<RegionDescriptor> {
-        let mut regions = BTreeMap::new();
-        for region in self.nodes.iter().flat_map(|node| &node.birth_regions) {
-            regions.insert(region.id, region.clone());
+    /// The regions of the cluster, each of which must still have a majority.
+    fn living_regions(&self) -> Result<Vec<RegionDescriptor>, Wrong> {
+        let ledger = self.stores_watch.ledger();
+        let regions: Vec<_> = ledger.regions().map(|(_, truth)| (*truth.replay().descriptor).clone()).collect();
+        if regions.len() < self.shape.regions {
+            return Err(format!("of {} regions only {} were ever seen", self.shape.regions, regions.len()));
         }
-        let lives = |store: types::StoreId| self.nodes.iter().any(|node| node.store == store && node.loss.is_none());
-        regions.retain(|_, region| {
-            let voters = || region.peers.iter().filter(|peer| peer.role == PeerRole::Voter);
-            voters().filter(|peer| lives(peer.store_id)).count() * 2 > voters().count()
-        });
-        regions.into_values().collect()
+        let lost = |store| self.nodes.iter().any(|node| node.store == store && node.loss.is_some());
+        match regions.iter().find(|region| !keeps_majority(region, &lost)) {
+            Some(region) => Err(format!("region {} has lost its majority: {:?}", region.id, region.peers)),
+            None => Ok(regions),
+        }
     }
 
     /// Every store that is not lost must start, and every region keep a majority of its voters.
     pub(crate) fn start_again(&mut self) -> Result<Vec<RegionDescriptor>, Wrong> {
         let all_joined =
-            |simulation: &mut Self| simulation.nodes.iter().all(|node| node.loss.is_some() || node.running().is_some());
+            |simulation: &mut Self| simulation.nodes.iter().all(|node| !node.is_expected() || node.running().is_some());
         self.until(LIVENESS_BOUND, "every store that is not lost has started", all_joined)?;
-        let regions = self.living_regions();
-        if regions.len() != self.shape.regions {
-            return Err(format!("{} of {} regions have a majority", regions.len(), self.shape.regions));
-        }
-        Ok(regions)
+        self.living_regions()
     }
 
     /// Clients must be able to write to every region, and to read from it.
     fn serve_clients(&mut self) -> Result<(), Wrong> {
-        let regions = self.start_again()?;
+        let regions = self.led_regions();
         let ranges: Vec<KeyRange> = regions.into_iter().map(|region| region.range).collect();
         self.ask_clients(|workload, now, wishes| workload.probe(now, &ranges, wishes));
         let deadline = self.now + LIVENESS_BOUND;
@@ -303,7 +314,7 @@ impl Simulation {
         let mut ends: BTreeMap<(bool, RegionId), Vec<RegionStatus>> = BTreeMap::new();
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
-            if node.loss.is_some() {
+            if !node.is_expected() {
                 continue;
             }
             if node.is_paused(self.now) || node.running().is_none() {

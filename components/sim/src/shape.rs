@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use coordinator::CoordinatorConfig;
 use engine::memory::MemOptions;
+use placement::PlacementConfig;
 use store::StoreConfig;
 use types::{ClusterId, PeerRole, PlantedBugs, RegionDescriptor};
 
@@ -15,10 +16,16 @@ use crate::workload::WorkloadConfig;
 /// The only cluster of a simulation.
 pub(crate) const CLUSTER: ClusterId = ClusterId(7);
 
+/// Most stores that are bought.
+const MOST_SPARES: usize = 2;
+
 /// A cluster's shape.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
+    /// The stores that the cluster is born with.
     pub(crate) stores: usize,
+    /// Those and the spare ones, each of which takes the place of one that is lost for good.
+    pub(crate) machines: usize,
     pub(crate) regions: usize,
     pub(crate) replicas: usize,
     /// Start keys of the regions that have a single voter, all other members being learners.
@@ -26,6 +33,8 @@ pub(crate) struct Shape {
     pub(crate) split_keys: Vec<Bytes>,
     pub(crate) store: StoreConfig,
     pub(crate) disk: MemOptions,
+    /// How the coordinator places regions while everything is disturbed.
+    pub(crate) placement: PlacementConfig,
     /// Whether pollers take regions in any order, rather than in the order in which they had work.
     pub(crate) shuffles: bool,
 }
@@ -50,7 +59,15 @@ impl Shape {
         let store = draw_config(is_tight, dice);
         let write_buffer_bytes = if is_tight { dice.within(4 << 10, 256 << 10) } else { 64 << 20 };
         let disk = MemOptions { write_buffer_bytes, ..MemOptions::default() };
-        Self { stores, regions, replicas, lone, split_keys, store, disk, shuffles: dice.one_in(2) }
+        let shuffles = dice.one_in(2);
+        let placement = draw_placement(dice);
+        Self { stores, machines: stores, regions, replicas, lone, split_keys, store, disk, placement, shuffles }
+    }
+
+    /// The same cluster with as many spare stores as it can lose.
+    pub(crate) fn with_spares(mut self) -> Self {
+        self.machines = self.stores + (self.replicas.saturating_sub(1) / 2).min(MOST_SPARES);
+        self
     }
 
     /// The same cluster with planted bugs.
@@ -64,6 +81,7 @@ impl Shape {
             replicas: self.replicas,
             split_keys: self.split_keys.clone(),
             expected_stores: self.stores,
+            placement: self.placement.clone(),
             planted: self.store.planted,
             ..CoordinatorConfig::new(CLUSTER)
         }
@@ -107,6 +125,12 @@ fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
     config.region.election_ticks = dice.within(6, 14) as u32;
     config.region.heartbeat_ticks = dice.within(1, 3) as u32;
     config.region.compact_entries = dice.within(32, 256);
+    config.region.newcomer_ticks = dice.within(60, 400) as u32;
+    config.region.stale_ticks = dice.within(40, 200) as u32;
+    // Members that lag are left to snapshots then.
+    if dice.one_in(2) {
+        config.region.max_log_bytes = dice.within(1 << 10, 64 << 10);
+    }
     if is_tight {
         config.regions_per_round = dice.within(1, 16) as usize;
         config.messages_per_round = dice.within(1, 64) as usize;
@@ -128,6 +152,19 @@ fn draw_config(is_tight: bool, dice: &mut Dice) -> StoreConfig {
         config.messages_per_round = 1;
     }
     config
+}
+
+/// In half of the runs the coordinator mends nothing before peace comes: then regions stay as others made them.
+fn draw_placement(dice: &mut Dice) -> PlacementConfig {
+    PlacementConfig {
+        max_store_down_time: dice.millis(1500, 20_000),
+        store_limit: 1 << 20,
+        fast_step_timeout: dice.millis(2000, 10_000),
+        slow_step_timeout: dice.millis(5000, 30_000),
+        enable_joint_consensus: !dice.one_in(4),
+        halt_scheduling: dice.one_in(2),
+        ..PlacementConfig::default()
+    }
 }
 
 #[cfg(test)]

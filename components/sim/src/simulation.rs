@@ -13,13 +13,16 @@ use crate::cell::{Cell, Outgoing};
 use crate::chance::Dice;
 use crate::check::{self, Watch};
 use crate::clock::Timepiece;
+use crate::coordinating::ToCoordinator;
 use crate::faults::{Fault, Undo};
 use crate::guests::{Guests, NoGuests};
+use crate::moves::Moves;
 use crate::node::{HOME, Node, Part, Process, Running, Turn, draw_cpu};
 use crate::observation::{Event, Observation};
 use crate::recorder::Recorder;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
+use crate::streams::StreamId;
 use crate::wire::{Cargo, Fate, Network, Packet, Place};
 use crate::workload::{self, Workload};
 
@@ -54,6 +57,32 @@ pub(crate) enum Due {
     Break {
         to: usize,
     },
+    /// The lifecycle's queue, and what it waits for.
+    Lifecycle,
+    /// The snapshots that are built and looked through.
+    Snapshots,
+    /// A snapshot is offered on a new stream.
+    OpenStream {
+        shipment: u64,
+    },
+    /// Its next chunk leaves.
+    StepShipment {
+        shipment: u64,
+    },
+    /// Is anybody there?
+    StreamSilence {
+        shipment: u64,
+    },
+    /// What waits of a stream is taken.
+    Unload {
+        from: usize,
+        stream: StreamId,
+    },
+    /// Does it go on?
+    IntakeSilence {
+        from: usize,
+        stream: StreamId,
+    },
 }
 
 /// Something that will happen.
@@ -67,6 +96,8 @@ pub(crate) enum Happening {
     /// The operator starts a node.
     Start(usize),
     Fault,
+    /// Somebody moves something.
+    Move,
     /// What another fault has led to.
     Inflict(Fault),
     Undo(Undo),
@@ -92,10 +123,13 @@ pub(crate) struct Simulation {
     pub(crate) guests: Box<dyn Guests>,
     pub(crate) dice: Dice,
     pub(crate) faults: crate::faults::Faults,
+    pub(crate) moves: Moves,
+    /// The store that was told to leave, and may be told to stay.
+    pub(crate) draining: Option<StoreId>,
     pub(crate) steps: u64,
     /// Pairs of nodes that know each other's lives.
     pub(crate) met: BTreeSet<(usize, usize)>,
-    stores_watch: Watch,
+    pub(crate) stores_watch: Watch,
     home_watch: Watch,
     seen: Vec<Observation>,
     wishes: Wishes,
@@ -135,7 +169,7 @@ impl Simulation {
         aloud: bool,
     ) -> Self {
         let recorder = Recorder::new(aloud);
-        let stores = (1..=shape.stores as u64).map(|id| (Part::Store, StoreId(id)));
+        let stores = (1..=shape.machines as u64).map(|id| (Part::Store, StoreId(id)));
         let nodes = stores.chain([(Part::Coordinator, HOME)]).enumerate().map(|(at, (part, store))| {
             let number = at as u64 + 1;
             let mut dice = Dice::fork(seed, "node", number);
@@ -150,6 +184,9 @@ impl Simulation {
                 process: Process::Down,
                 paused_until: Instant::ORIGIN,
                 loss: None,
+                is_in_service: part == Part::Coordinator || at < shape.stores,
+                has_left: false,
+                is_away: false,
                 is_starting: false,
                 intent: None,
                 birth_regions: Vec::new(),
@@ -169,6 +206,8 @@ impl Simulation {
             guests,
             dice: Dice::fork(seed, "schedule", 0),
             faults,
+            moves: Moves::none(),
+            draining: None,
             steps: 0,
             met: BTreeSet::new(),
             stores_watch: Watch::new(checkers()),
@@ -182,7 +221,7 @@ impl Simulation {
 
     /// The node that is the coordinator.
     pub(crate) fn home(&self) -> usize {
-        self.shape.stores
+        self.shape.machines
     }
 
     /// Where all clients are.
@@ -220,9 +259,10 @@ impl Simulation {
             Happening::Arrive(packet) => self.arrive(*packet)?,
             Happening::Start(node) => self.start(node)?,
             Happening::Fault => self.strike()?,
+            Happening::Move => self.move_on()?,
             Happening::Inflict(fault) if !self.faults.are_over => self.inflict(fault)?,
             Happening::Inflict(_) => {}
-            Happening::Undo(undo) => self.undo(undo),
+            Happening::Undo(undo) => self.undo(undo)?,
             Happening::WakeClient(client) => {
                 self.ask_clients(|workload, now, wishes| workload.on_wake(now, client, wishes));
             }
@@ -304,7 +344,21 @@ impl Simulation {
                 }
                 self.lose_connection(at, to)
             }
+            Due::Lifecycle => self.lifecycle_step(at),
+            Due::Snapshots => self.snapshots_step(at),
+            Due::OpenStream { shipment } => self.open_stream(at, life, shipment),
+            Due::StepShipment { shipment } => self.step_shipment(at, life, shipment),
+            Due::StreamSilence { shipment } => self.check_silence(at, life, shipment),
+            Due::Unload { from, stream } => self.unload(from, at, stream),
+            Due::IntakeSilence { from, stream } => self.check_intake(from, at, stream),
         }
+    }
+
+    /// A node's own time now.
+    pub(crate) fn local_now(&mut self, at: usize) -> Instant {
+        let node = &self.nodes[at];
+        node.show(self.now);
+        node.cell.now()
     }
 
     /// Lets a running process do something, and takes up what it gave away, how long it took and how it ended.
@@ -379,6 +433,16 @@ impl Simulation {
                         let (from, to) = (Place(at), Place(to));
                         self.send(after, Packet { from, to, cargo: Cargo::Errand(errand) });
                     }
+                }
+                Outgoing::Word(store, word) => {
+                    let (to, cargo) = (Place(store.0 as usize - 1), Cargo::Word(Box::new(word)));
+                    self.send(after, Packet { from: Place(at), to, cargo });
+                }
+                Outgoing::Status(status) => self.report_status(at, &status),
+                Outgoing::Shipment(shipment) => self.ship(at, *shipment, after),
+                Outgoing::LeaderMissing(region) => {
+                    let store = self.nodes[at].store;
+                    self.ask_coordinator(at, ToCoordinator::WhoAreMembers { store, region });
                 }
             }
         }
@@ -465,7 +529,7 @@ impl Simulation {
 
     /// Makes a fault happen when its time has come, and plans the next.
     fn strike(&mut self) -> Result<(), Wrong> {
-        let Some((fault, next)) = self.faults.next(&self.shape) else { return Ok(()) };
+        let Some((fault, next)) = self.faults.next(self.shape.machines) else { return Ok(()) };
         self.plan(next, Happening::Fault);
         self.inflict(fault)
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator::{LayoutAnswer, RegionReport, StoreStats};
+use coordinator::{LayoutAnswer, StoreStats};
 use engine::StoreIdent;
 use observe::metrics::store::Queue;
+use region::{RegionStatus, Role};
 use store::StoreError;
 use types::RegionDescriptor;
 
@@ -15,6 +16,7 @@ use crate::engines;
 use crate::guests::Host;
 use crate::node::{JoinStep, Joining, Loss, Part, Process};
 use crate::observation::{DiskContent, Event};
+use crate::orders::{self, Word};
 use crate::shape::CLUSTER;
 use crate::simulation::{Due, Happening, Simulation, Wrong};
 use crate::wire::{Cargo, Packet, Place};
@@ -23,7 +25,7 @@ use crate::wire::{Cargo, Packet, Place};
 const JOIN_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How often every led region is reported, changed or not.
-const REGION_INTERVAL: Duration = Duration::from_secs(60);
+const REGION_INTERVAL: Duration = Duration::from_secs(4);
 
 /// How often a store is reported.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
@@ -41,7 +43,8 @@ impl Simulation {
         let now = self.now;
         let node = &mut self.nodes[at];
         node.is_starting = false;
-        if !node.is_down() || node.loss == Some(Loss::Damaged) {
+        let is_lost = matches!(node.loss, Some(Loss::Damaged | Loss::Scrapped));
+        if !node.is_down() || is_lost || node.is_away || !node.is_in_service {
             return Ok(());
         }
         node.show(now);
@@ -371,6 +374,16 @@ impl Simulation {
         })
     }
 
+    pub(crate) fn lifecycle_step(&mut self, at: usize) -> Result<(), Wrong> {
+        let _ = at;
+        Ok(())
+    }
+
+    pub(crate) fn snapshots_step(&mut self, at: usize) -> Result<(), Wrong> {
+        let _ = at;
+        Ok(())
+    }
+
     /// Reports the regions that changed and are led here.
     pub(crate) fn report_changed(&mut self, at: usize) {
         let changed = self.nodes[at].cell.take_changed();
@@ -378,28 +391,44 @@ impl Simulation {
             return;
         }
         let Some(running) = self.nodes[at].running() else { return };
-        let (life, handle) = (running.life.number, running.stepper.handle());
-        let led = changed.into_iter().filter(|region| running.leads(*region));
-        let views: Vec<_> = led.filter_map(|region| handle.region(region)).collect();
-        for view in views {
-            self.tell_coordinator(at, life, ToCoordinator::Region(report(&view)));
+        let handle = running.stepper.handle();
+        for region in changed.into_iter().filter(|region| running.leads(*region)) {
+            orders::look(&running.life, &handle, region);
         }
+    }
+
+    /// A leader told how its region is.
+    pub(crate) fn report_status(&mut self, at: usize, status: &RegionStatus) {
+        let now = self.local_now(at);
+        let Some(running) = self.nodes[at].running_mut().filter(|running| running.coordinator.is_none()) else { return };
+        let report = running.silences.report(status, now);
+        self.ask_coordinator(at, ToCoordinator::Region(report));
+    }
+
+    /// A store asks the coordinator for something, or tells it.
+    pub(crate) fn ask_coordinator(&mut self, at: usize, what: ToCoordinator) {
+        let Some(running) = self.nodes[at].running() else { return };
+        self.tell_coordinator(at, running.life.number, what);
+    }
+
+    /// The coordinator says something to a store.
+    pub(crate) fn hear(&mut self, at: usize, word: Word) -> Result<(), Wrong> {
+        let mut question = None;
+        self.run(at, true, |running, _| question = orders::obey(running, word))?;
+        if let Some(question) = question {
+            self.ask_coordinator(at, question);
+        }
+        Ok(())
     }
 
     pub(crate) fn report_all(&mut self, at: usize, life: u64) -> Result<(), Wrong> {
         self.plan_by_own_clock(REGION_INTERVAL, at, life, Due::Report);
-        self.tell_all(at);
-        Ok(())
-    }
-
-    /// Reports every region that is led here.
-    pub(crate) fn tell_all(&mut self, at: usize) {
-        let Some(running) = self.nodes[at].running() else { return };
-        let life = running.life.number;
-        let views = running.stepper.handle().regions();
-        for view in views.iter().filter(|view| view.role == region::Role::Leader) {
-            self.tell_coordinator(at, life, ToCoordinator::Region(report(view)));
-        }
+        self.run(at, true, |running, _| {
+            let handle = running.stepper.handle();
+            for view in handle.regions().iter().filter(|view| view.role == Role::Leader) {
+                orders::look(&running.life, &handle, view.descriptor.id);
+            }
+        })
     }
 
     pub(crate) fn report_store(&mut self, at: usize, life: u64) -> Result<(), Wrong> {
@@ -412,16 +441,6 @@ impl Simulation {
             ToCoordinator::Store(StoreStats { store, region_count, ..StoreStats::default() }),
         );
         Ok(())
-    }
-}
-
-fn report(view: &store::RegionView) -> RegionReport {
-    RegionReport {
-        descriptor: (*view.descriptor).clone(),
-        leader: view.peer,
-        term: view.term,
-        approximate_bytes: 1 << 20,
-        ..RegionReport::default()
     }
 }
 

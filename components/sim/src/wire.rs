@@ -10,6 +10,8 @@ use crate::call::{Call, CallId, Reply};
 use crate::chance::Dice;
 use crate::coordinating::{FromCoordinator, ToCoordinator};
 use crate::guests::Errand;
+use crate::orders::Word;
+use crate::streams::Piece;
 
 /// A place that packets leave from and arrive at: a node by its index, or behind the last one all clients together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,12 +43,21 @@ pub(crate) enum Cargo {
     FromCoordinator(FromCoordinator),
     /// A guest of a store wants something done at another.
     Errand(Errand),
+    /// The coordinator tells a store what to do.
+    Word(Box<Word>),
+    /// A part of a snapshot, or what is said of it.
+    Piece(Box<Piece>),
 }
 
 impl Cargo {
     /// What a stream between stores carries may come twice when a connection is opened anew; a call never does.
     fn may_be_doubled(&self) -> bool {
-        matches!(self, Self::Messages { .. } | Self::Hello { .. } | Self::Welcome { .. })
+        matches!(self, Self::Messages { .. } | Self::Hello { .. } | Self::Welcome { .. } | Self::Word(_) | Self::Piece(_))
+    }
+
+    /// What is on a stream of its own comes in order, or not at all.
+    fn may_overtake(&self) -> bool {
+        !matches!(self, Self::Piece(_))
     }
 }
 
@@ -79,6 +90,8 @@ pub(crate) struct Weather {
     pub(crate) doubles: u64,
     pub(crate) overtakes: u64,
     pub(crate) strays: u64,
+    /// Bits of snapshots are flipped.
+    pub(crate) garbles: u64,
 }
 
 /// What becomes of a packet.
@@ -170,7 +183,12 @@ impl Network {
             arrivals.push((self.arrival(leaves, &packet) + late, packet.clone()));
         }
         let arrival = self.arrival(leaves, &packet);
-        let packet = self.lead_astray(packet);
+        let mut packet = self.lead_astray(packet);
+        if let Cargo::Piece(piece) = &mut packet.cargo
+            && self.dice.chance(weather.garbles)
+        {
+            piece.word.garble(self.dice.number());
+        }
         arrivals.push((arrival, packet));
         Fate::Arrives(arrivals)
     }
@@ -178,7 +196,7 @@ impl Network {
     fn arrival(&mut self, leaves: Instant, packet: &Packet) -> Instant {
         let jitter = self.dice.micros(0, 200);
         let late = if self.dice.one_in(200) { self.dice.millis(1, 30) } else { Duration::ZERO };
-        let overtakes = self.dice.chance(self.weather.overtakes);
+        let overtakes = packet.cargo.may_overtake() && self.dice.chance(self.weather.overtakes);
         let overtaken = if overtakes { self.dice.millis(0, 50) } else { Duration::ZERO };
         let wire = self.wire(packet.from, packet.to);
         let arrival = leaves + wire.base + wire.slowness + jitter + late + overtaken;

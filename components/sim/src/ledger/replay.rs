@@ -214,6 +214,13 @@ impl Replay {
     }
 }
 
+/// A region's members if an entry that changes them is applied after all; nothing when it does not read or does not fit.
+pub fn changed(region: &RegionDescriptor, slot: &Slot) -> Option<RegionDescriptor> {
+    let change = ChangeMembers::decode(slot.context.clone()).ok()?;
+    let changes: Result<Vec<_>, _> = change.changes.into_iter().map(MemberChange::try_from).collect();
+    region.change_members(&changes.ok()?).ok()
+}
+
 enum Change {
     Set((Family, Bytes), Bytes),
     Remove((Family, Bytes)),
