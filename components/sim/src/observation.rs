@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::memory::{CrashPoint, MemDisk};
-use engine::{Durability, Entry, Family, LogBatch, RegionLog, StateBatch, StoreIdent};
+use engine::{Durability, Entry, Family, LogBatch, RegionLog, SnapshotMarker, StateBatch, StoreIdent};
 use proto::log::Command;
 use region::RegionMessage;
 use store::RegionView;
@@ -30,6 +30,8 @@ pub struct DiskContent {
     pub logs: Vec<(RegionLog, Vec<Entry>)>,
     /// The other stores' lives that L remembers.
     pub instances: Vec<(StoreId, InstanceId)>,
+    /// The snapshots that L says are being applied, ordered by region.
+    pub markers: Vec<SnapshotMarker>,
     /// All that S holds, ordered by family and key.
     pub pairs: Vec<(Family, Bytes, Bytes)>,
 }
@@ -41,6 +43,7 @@ impl DiskContent {
             ident: disk.peek_ident(),
             logs: disk.peek_log(),
             instances: disk.peek_instances(),
+            markers: disk.peek_markers(),
             pairs: disk.peek_state(),
         }
     }

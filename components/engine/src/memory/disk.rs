@@ -18,7 +18,7 @@ use super::log::{LogDisk, MemLogEngine};
 use super::space::Space;
 use super::state::MemStateEngine;
 use super::state_content::StateContent;
-use crate::{EngineError, Entry, Family, IngestFile, RegionLog, Result, StoreIdent};
+use crate::{EngineError, Entry, Family, IngestFile, RegionLog, Result, SnapshotMarker, StoreIdent};
 
 /// Bounds of the engines on a disk.
 #[derive(Clone, Copy, Debug)]
@@ -195,6 +195,11 @@ impl MemDisk {
     /// The other stores' lives that the log engine remembers; as [`peek_log`](Self::peek_log).
     pub fn peek_instances(&self) -> Vec<(StoreId, InstanceId)> {
         self.shared.log.lock().content().instances()
+    }
+
+    /// The snapshots that the log engine says are being applied, ordered by region; as [`peek_log`](Self::peek_log).
+    pub fn peek_markers(&self) -> Vec<SnapshotMarker> {
+        self.shared.log.lock().content().markers()
     }
 
     /// Every pair that the state engine holds, ordered by family and key; as [`peek_log`](Self::peek_log).

@@ -40,7 +40,8 @@ fn check_kept(
     ledger: &Ledger,
 ) -> Result<(), Violation> {
     let Some(log) = ledger.log(store, region) else { return Ok(()) };
-    if applied <= truth.oldest() || log.bounds().is_some_and(|(first, _)| applied < first) {
+    let begins_behind = log.begins_behind().is_some_and(|behind| applied < behind);
+    if applied <= truth.oldest() || begins_behind || log.bounds().is_some_and(|(first, _)| applied < first) {
         return Ok(());
     }
     let committed = truth.committed(applied).map(|entry| entry.chain);

@@ -59,7 +59,10 @@ fn is_complete(store: StoreId, region: RegionId, term: Term, ledger: &Ledger) ->
     let log = ledger.log(store, region);
     // What the log no longer holds was applied here, and checked then.
     let first = log.and_then(|log| log.bounds()).map(|(first, _)| first);
-    let is_compacted = index == truth.origin() || first.is_some_and(|first| first > index.next());
+    let begins_behind = log.and_then(|log| log.begins_behind());
+    let is_compacted = index == truth.origin()
+        || first.is_some_and(|first| first > index.next())
+        || begins_behind.is_some_and(|behind| behind > index);
     let holds = log.and_then(|log| log.chain_at(index)) == Some(committed.chain);
     ensure(NAME, holds || is_compacted, || {
         let by_term = committed.by_term;

@@ -2,19 +2,25 @@
 
 pub mod answers;
 pub mod applied;
+pub mod births;
 pub mod committed;
 pub mod counters;
 pub mod election;
+pub mod fences;
+pub mod leftovers;
 pub mod linearizability;
 pub mod opening;
 pub mod peers;
 pub mod promises;
+pub mod promotion;
 pub mod proposals;
 pub mod regions;
+pub mod removal;
 pub mod replay;
 pub mod resources;
 pub mod restart;
 pub mod scans;
+pub mod silence;
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests may")]
 pub(crate) mod testing;
@@ -87,6 +93,12 @@ pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
         Box::new(watermark::Watermark),
         Box::new(regions::Regions::default()),
         Box::new(peers::Peers::default()),
+        Box::new(births::Births::default()),
+        Box::new(fences::Fences::default()),
+        Box::new(silence::Silence),
+        Box::new(removal::Removal::default()),
+        Box::new(promotion::Promotion),
+        Box::new(leftovers::Leftovers),
         Box::new(proposals::Proposals::default()),
         Box::new(resources::Resources::new(config.store.clone())),
     ]

@@ -147,6 +147,10 @@ impl Checker for Regions {
         match &observation.event {
             Event::StateWritten { .. } => self.on_batch(store, ledger),
             Event::RegionChanged { view } => self.on_role(store, view, ledger),
+            Event::RegionGone { region } => {
+                self.leaders.retain(|led, leader| led != region || leader.store != store);
+                Ok(())
+            }
             Event::Crashed { .. } | Event::Stopped | Event::Failed { .. } | Event::Wiped => {
                 self.leaders.retain(|_, leader| leader.store != store);
                 Ok(())

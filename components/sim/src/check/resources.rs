@@ -43,7 +43,11 @@ impl Resources {
 
     fn on_work(&mut self, store: StoreId, load: Load, ledger: &Ledger) -> Result<(), Violation> {
         self.loads.insert(store, load);
-        let regions = ledger.store(store).map_or(0, |account| account.state.regions().len());
+        // Peers that have no state yet have a mailbox, too.
+        let regions = ledger.store(store).map_or(0, |account| {
+            let peers = account.log.durable().regions.values().filter(|log| log.lifecycle.is_some());
+            peers.count().max(account.state.regions().len())
+        });
         let room = regions * (self.config.mailbox_capacity + most_under_way(&self.config));
         let queued = load.queued;
         ensure(NAME, queued <= room, || format!("store {store} has {queued} messages in queues for {room}"))?;

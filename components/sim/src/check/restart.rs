@@ -1,7 +1,8 @@
 //! A store that was opened takes no part in elections for one election timeout (D8).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use engine::LogOp;
 use region::{MessageType, RegionMessage};
 use types::limits::INITIAL_LOG_INDEX;
 use types::{PeerId, RegionId, StoreId};
@@ -18,7 +19,7 @@ struct Life {
     ticks: u32,
     /// Regions to which something had happened before: they may have forgotten a leader. Those to which nothing had, and
     /// those that are born in this life, have not.
-    bound: BTreeSet<RegionId>,
+    bound: BTreeMap<RegionId, Option<PeerId>>,
 }
 
 /// Watches votes and campaigns behind each opening.
@@ -44,7 +45,9 @@ impl Restart {
         // What an interrupted bootstrap left in the state engine alone has never run (D14).
         let has_run = account.log.durable().ident.is_some();
         let regions = account.log.durable().regions.keys().chain(account.state.regions().keys());
-        let bound = regions.copied().filter(|region| has_run && !is_fresh(region)).collect();
+        let bound = regions.copied().filter(|region| has_run && !is_fresh(region));
+        let peer = |region: RegionId| account.region_log(region)?.lifecycle?.peer;
+        let bound = bound.map(|region| (region, peer(region))).collect();
         self.lives.insert(store, Life { ticks: 0, bound });
     }
 
@@ -57,7 +60,7 @@ impl Restart {
         };
         let Some(life) = self.lives.get(&store).filter(|_| takes_part) else { return Ok(()) };
         let region = message.region;
-        ensure(NAME, life.ticks >= self.election_ticks || !life.bound.contains(&region), || {
+        ensure(NAME, life.ticks >= self.election_ticks || !life.bound.contains_key(&region), || {
             format!("region {region}: store {store} sent {kind:?} only {} ticks after it was opened", life.ticks)
         })
     }
@@ -73,6 +76,16 @@ impl Checker for Restart {
         match &observation.event {
             Event::Opened { .. } => self.on_opened(store, ledger),
             Event::Ticked => self.lives.entry(store).or_default().ticks += 1,
+            // Another peer than the one that was there has nothing to forget.
+            Event::LogWritten { batch, .. } => {
+                let Some(life) = self.lives.get_mut(&store) else { return Ok(()) };
+                for op in &batch.ops {
+                    if let LogOp::PutLifecycle { region, lifecycle } = op {
+                        let is_known = |known: &Option<PeerId>| known.is_none() || *known == lifecycle.peer;
+                        life.bound.retain(|bound, known| bound != region || is_known(known));
+                    }
+                }
+            }
             Event::Sent { message } => return self.on_sent(store, message),
             _ => {}
         }

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use engine::memory::{CrashPoint, MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
-    ApplyState, Birth, Durability, Entry, Family, HardState, IngestFile, Lifecycle, LogBatch, LogEngine, LogOp,
+    ApplyState, Birth, Durability, Entry, EntryType, Family, HardState, IngestFile, Lifecycle, LogBatch, LogEngine, LogOp,
     StateBatch, StateEngine, StoreIdent, WriterId, meta,
 };
 use prost::Message as _;
-use proto::log::{Admin, Command, CompactLog, EntryBatch, NewRegion, Split, admin};
+use proto::log::{Admin, ChangeMembers, Command, CompactLog, EntryBatch, NewRegion, Split, admin};
 use region::{MessageType, RegionMessage, Role};
 use store::{RegionView, StoreConfig};
 use types::{
-    ClusterId, ColumnFamily, InstanceId, Instant, KeyRange, LogIndex, Peer, PeerId, RegionDescriptor, RegionEpoch,
+    ClusterId, ColumnFamily, InstanceId, Instant, KeyRange, LogIndex, MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch,
     RegionId, Round, StoreId, Term,
 };
 
@@ -118,6 +118,14 @@ pub fn split(index: u64, term: u64, key: &'static str, child: RegionId) -> Entry
     let batch = EntryBatch { version: 2, region_version: 1, commands: Vec::new(), admin };
     let context = types::entry::BOUNDARY_CONTEXT.into();
     Entry { index, term, data: batch.encode_to_vec().into(), context, ..Entry::default() }
+}
+
+/// An entry that changes one member of [`LOW`].
+pub fn members(index: u64, term: u64, conf_ver: u64, change: MemberChange) -> Entry {
+    let context = ChangeMembers { version: 2, conf_ver, region_version: 1, changes: vec![change.into()] };
+    let mut entry = Entry { index, term, context: context.encode_to_vec().into(), ..Entry::default() };
+    entry.set_entry_type(EntryType::EntryConfChangeV2);
+    entry
 }
 
 pub fn put(key: &'static str, value: &'static str) -> Command {
@@ -245,6 +253,26 @@ impl Script {
         let mut batch = StateBatch::default();
         pairs.iter().for_each(|(key, value)| batch.put(DATA, *key, *value));
         batch.put(Family::Meta, meta::apply_state_key(LOW), state.encode());
+        self.write_state(store, batch)
+    }
+
+    /// Applies an entry of [`LOW`] that changes its members, as the last of these changes.
+    pub fn adopt(&mut self, store: u64, index: u64, changes: &[MemberChange]) -> Result<(), Violation> {
+        let mut region = descriptor(LOW);
+        for change in changes {
+            region = region.change_members(&[*change]).unwrap();
+        }
+        let mut batch = StateBatch::default();
+        let state = meta::RegionState { descriptor: region, apply_state: apply_state(index, 6) };
+        meta::put_region(&mut batch, &state);
+        self.write_state(store, batch)
+    }
+
+    /// Takes the records of [`LOW`] out of a store's state engine.
+    pub fn forget(&mut self, store: u64) -> Result<(), Violation> {
+        let mut batch = StateBatch::default();
+        batch.delete(Family::Meta, meta::descriptor_key(LOW));
+        batch.delete(Family::Meta, meta::apply_state_key(LOW));
         self.write_state(store, batch)
     }
 

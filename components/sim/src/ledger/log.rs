@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engine::{Birth, Entry, EntryType, HardState, Lifecycle, LogBatch, LogOp, RegionLog, RegionLogState, StoreIdent};
+use engine::{
+    Birth, Entry, EntryType, HardState, Lifecycle, LogBatch, LogOp, RegionLog, RegionLogState, SnapshotMarker, StoreIdent,
+};
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
 use super::digest::{chain, entry_hash};
@@ -88,6 +90,16 @@ impl LogAccount {
         self.state.map(|state| state.hard_state).unwrap_or_default()
     }
 
+    /// The index behind which its entries begin, where it is known: by an entry that was there, or by a snapshot.
+    pub fn begins_behind(&self) -> Option<LogIndex> {
+        self.base.map(|base| base.index)
+    }
+
+    /// The newest index that it durably knows to be committed.
+    pub fn known_commit(&self) -> LogIndex {
+        self.hard_state().commit.max(self.commit_floor)
+    }
+
     /// Whose log it is.
     pub fn peer(&self) -> Option<PeerId> {
         self.state.map(|state| state.peer)
@@ -124,6 +136,12 @@ impl LogAccount {
             });
         }
         Ok(())
+    }
+
+    /// A snapshot takes the place of the log: what comes next joins it.
+    fn begin_behind(&mut self, index: LogIndex, chain: Option<u64>) {
+        self.slots.clear();
+        self.base = chain.map(|chain| Base { index, chain });
     }
 
     fn delete_to(&mut self, end: LogIndex) {
@@ -166,6 +184,8 @@ pub struct LogContent {
     pub instances: BTreeMap<StoreId, InstanceId>,
     /// Its regions.
     pub regions: BTreeMap<RegionId, LogAccount>,
+    /// The snapshots that are being applied.
+    pub markers: BTreeMap<RegionId, SnapshotMarker>,
 }
 
 impl LogContent {
@@ -197,9 +217,18 @@ impl LogContent {
                 LogOp::PutInstance { store, instance } => {
                     self.instances.insert(*store, *instance);
                 }
-                // What a marker stands for is followed by the log and the state that it is beside.
-                LogOp::PutMarker(_) | LogOp::DropMarker { .. } => {}
+                LogOp::PutMarker(marker) => {
+                    self.markers.insert(marker.region(), (**marker).clone());
+                }
+                LogOp::DropMarker { region } => {
+                    self.markers.remove(region);
+                }
             }
+        }
+        // The log is reset beside its marker, in whatever order.
+        for marker in batch.ops.iter().filter_map(|op| if let LogOp::PutMarker(marker) = op { Some(marker) } else { None }) {
+            let chain = origin(marker.region(), marker.index);
+            self.regions.entry(marker.region()).or_default().begin_behind(marker.index, chain);
         }
         Ok(())
     }
@@ -210,6 +239,9 @@ impl LogContent {
         }
         if !self.instances.iter().eq(found.instances.iter().map(|(store, instance)| (store, instance))) {
             return Some(format!("written were lives {:?}, found are {:?}", self.instances, found.instances));
+        }
+        if !self.markers.values().eq(&found.markers) {
+            return Some(format!("written were markers {:?}, found are {:?}", self.markers, found.markers));
         }
         let written: Vec<_> = self.regions.iter().filter(|(_, account)| !account.is_nothing()).collect();
         let found_regions: Vec<RegionId> = found.logs.iter().map(|(log, _)| log.region).collect();

@@ -240,13 +240,19 @@ impl Ledger {
     /// Forgets of each region what no replica can fall back to any more.
     fn forget_settled(&mut self) {
         for (region, truth) in &mut self.regions {
+            let applied = |store: &StoreLedger| store.state.durable().get(region).map(|state| state.apply_state.applied);
             let durable = truth.replay().descriptor.peers.iter().filter_map(|peer| {
                 let Some(account) = self.stores.get(&peer.store_id) else { return Some(None) };
                 // What a disk says that took another's place is compared as far as it is known, and holds nobody up.
                 let counts = truth.counts_on(peer.id, account.instance());
-                let durable = account.state.durable().get(region);
-                counts.then(|| durable.map(|state| state.apply_state.applied))
+                counts.then(|| applied(account))
             });
+            // Peers that the newest configuration does not know may have to hear of that yet.
+            let others = self.stores.values().filter_map(|account| {
+                let peer = account.region_log(*region)?.lifecycle?.peer?;
+                truth.counts_on(peer, account.instance()).then(|| applied(account))
+            });
+            let durable = durable.chain(others);
             // A member that has nothing of the region yet may still begin at its origin.
             if let Some(Some(oldest)) = durable.min() {
                 truth.forget_before(oldest);

@@ -143,6 +143,14 @@ impl RegionTruth {
         self.first
     }
 
+    /// The entry that took a peer's membership, the newest if there are several; `None` while it is a member, or when
+    /// that is too long ago to be known.
+    pub fn removed_at(&self, peer: PeerId) -> Option<LogIndex> {
+        let lacks = |entry: &Committed| entry.descriptor.peer(peer).is_none();
+        let newest = self.committed.iter().rev().take_while(|entry| lacks(entry)).count();
+        (newest > 0 && newest < self.committed.len()).then(|| LogIndex(self.frontier().0 + 1 - newest as u64))
+    }
+
     /// The newest index that was surely committed before a term.
     pub fn committed_before(&self, term: Term) -> Option<LogIndex> {
         let newest = self.committed.iter().rposition(|entry| entry.by_term < term)?;

@@ -112,6 +112,11 @@ impl StateLedger {
         families.flat_map(|family| self.within(family, range)).map(|(key, held)| (key, &held.value))
     }
 
+    /// The first pair of users that lies in no region's range, if there is one.
+    pub fn unowned<'a>(&'a self, range: &'a KeyRange) -> Option<&'a [u8]> {
+        self.pairs(range).map(|((_, key), _)| &key[..]).find(|key| self.owner(key).is_none())
+    }
+
     /// A batch became visible. Returns which regions' records it held.
     ///
     /// # Errors
