@@ -122,6 +122,10 @@ mod tests {
     use super::*;
     use crate::check::testing::*;
 
+    fn script() -> Script {
+        Script::with(vec![Box::new(Peers::default())])
+    }
+
     fn record(peer: Option<u64>, next_peer: u64) -> LogOp {
         let lifecycle = Lifecycle { peer: peer.map(PeerId), next_peer: PeerId(next_peer), birth: Birth::Message };
         LogOp::PutLifecycle { region: LOW, lifecycle }
@@ -133,10 +137,10 @@ mod tests {
 
     #[test]
     fn a_removed_peer_does_not_come_back() {
-        let mut script = Script::new();
+        let mut script = self::script();
         write(&mut script, LogOp::Remove { region: LOW, next_peer: PeerId(102) }).fine();
         write(&mut script, record(Some(101), 102)).violates(NAME, "the lifecycle goes from");
-        let mut script = Script::new();
+        let mut script = self::script();
         write(&mut script, LogOp::Remove { region: LOW, next_peer: PeerId(110) }).fine();
         write(&mut script, record(Some(120), 121)).fine();
         write(&mut script, record(Some(120), 110)).violates(NAME, "the lifecycle goes from");
@@ -145,13 +149,13 @@ mod tests {
     #[test]
     fn a_removal_does_not_invite_the_peer_back() {
         let remove = LogOp::Remove { region: LOW, next_peer: PeerId(101) };
-        write(&mut Script::new(), remove).violates(NAME, "would take it back");
-        write(&mut Script::new(), record(Some(150), 150)).violates(NAME, "could be created again");
+        write(&mut script(), remove).violates(NAME, "would take it back");
+        write(&mut script(), record(Some(150), 150)).violates(NAME, "could be created again");
     }
 
     #[test]
     fn a_peer_has_one_home() {
-        let mut script = Script::new();
+        let mut script = self::script();
         write(&mut script, LogOp::Remove { region: LOW, next_peer: PeerId(102) }).fine();
         write(&mut script, record(Some(103), 104)).violates(NAME, "peer 103 lives");
     }
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn another_life_of_a_disk_is_not_listened_to() {
-        let mut script = Script::new();
+        let mut script = self::script();
         let received = |script: &mut Script, instance| {
             let message = Arc::new(message(MessageType::MsgRequestVoteResponse, 2, 1, 6));
             script.see(1, Event::Received { message, instance: InstanceId(instance) })

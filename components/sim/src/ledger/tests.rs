@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use engine::memory::CrashPoint;
-use engine::{Durability, Family, StateBatch, meta};
-use types::{InstanceId, KeyRange, LogIndex, RegionDescriptor, RegionEpoch, RegionId, StoreId};
+use engine::{Birth, Durability, Family, Lifecycle, LogOp, StateBatch, meta};
+use types::{InstanceId, KeyRange, LogIndex, PeerId, RegionDescriptor, RegionEpoch, RegionId, StoreId};
 
 use crate::check::Violation;
 use crate::check::testing::*;
@@ -290,8 +290,12 @@ fn a_split_bears_a_region_with_its_data() {
     assert_eq!(child.frontier(), LogIndex(5));
     assert_eq!(ledger.state(StoreId(2), CHILD).unwrap().digest, child.replay().digest());
     // The child's log goes on behind its birth.
+    let birth = Birth::Split { parent: LOW, parent_peer: PeerId(101), index: LogIndex(8) };
+    let lifecycle = Lifecycle { peer: Some(PeerId(301)), next_peer: PeerId(302), birth };
+    let record = LogOp::PutLifecycle { region: CHILD, lifecycle };
+    let floor = LogOp::RaiseCommitFloor { region: LOW, floor: LogIndex(8) };
     let first = append(CHILD, 1, vec![empty(6, 6)], hard_state(6, 301, 5));
-    script.write_log(1, vec![first], Durability::Synced).fine();
+    script.write_log(1, vec![floor, record, first], Durability::Synced).fine();
     assert_eq!(script.watch().ledger().log(StoreId(1), CHILD).unwrap().last_index(), LogIndex(6));
 }
 
