@@ -191,7 +191,7 @@ impl Node {
         let observer = Arc::new(CoordinatorObserver { leadership: coordinator::Leadership::new(), life: life.clone() });
         let mut around = Surroundings {
             outbox: Arc::new(life.clone()),
-            carrier: Arc::new(store::NoCarrier),
+            carrier: Arc::new(life.clone()),
             observer: Arc::new(life.clone()),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -211,6 +211,7 @@ impl Node {
                 logger: observe::discard_logger(),
             };
             let coordinator = Coordinator::new(config, journal, around).expect("the configuration was checked");
+            coordinator.send_orders_by(Arc::new(life.clone()));
             observer.leadership.attach(&coordinator);
             coordinator
         });

@@ -38,7 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 const FOUNDING_BOUND: Duration = Duration::from_secs(60);
 
 /// Whether anything moves.
-const MOVES: bool = false;
+const MOVES: bool = true;
 
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,6 @@ use snapshot::MemoryFiles;
 use types::{KeyRange, PeerId, PeerRole, RegionDescriptor, RegionId, Responder, StoreId};
 
 use crate::node::Part;
-use crate::streams::{Lively as _, Shipping as _};
 use crate::simulation::{Simulation, Wrong};
 
 /// How long it may take until regions are as they should be. Generous: an operator may run into its timeout, and its region

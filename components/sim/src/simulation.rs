@@ -475,6 +475,12 @@ impl Simulation {
         if running.stepper.has_log_work() {
             wake(&mut running.writer, Due::TakeRounds, &mut self.dice);
         }
+        if running.stepper.has_lifecycle_work() {
+            wake(&mut running.lifecycle, Due::Lifecycle, &mut self.dice);
+        }
+        if running.stepper.has_snapshot_work() {
+            wake(&mut running.snapshots, Due::Snapshots, &mut self.dice);
+        }
         let life = running.life.number;
         for (when, due) in planned {
             self.schedule.plan(when, Happening::Node { node: at, life, due });

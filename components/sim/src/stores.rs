@@ -375,13 +375,21 @@ impl Simulation {
     }
 
     pub(crate) fn lifecycle_step(&mut self, at: usize) -> Result<(), Wrong> {
-        let _ = at;
-        Ok(())
+        let now = self.now;
+        self.run(at, true, |running, dice| {
+            let stepped = running.stepper.step_lifecycle();
+            running.lifecycle.is_planned = false;
+            running.lifecycle.free_at = now + running.life.cell.passed() + pause(stepped, dice);
+        })
     }
 
     pub(crate) fn snapshots_step(&mut self, at: usize) -> Result<(), Wrong> {
-        let _ = at;
-        Ok(())
+        let now = self.now;
+        self.run(at, true, |running, dice| {
+            let stepped = running.stepper.step_snapshots();
+            running.snapshots.is_planned = false;
+            running.snapshots.free_at = now + running.life.cell.passed() + pause(stepped, dice);
+        })
     }
 
     /// Reports the regions that changed and are led here.
@@ -442,6 +450,11 @@ impl Simulation {
         );
         Ok(())
     }
+}
+
+/// How long a worker that steps rests between two steps; longer when there was nothing that it could do.
+fn pause(stepped: bool, dice: &mut crate::chance::Dice) -> Duration {
+    if stepped { dice.micros(5, 1500) } else { dice.millis(2, 20) }
 }
 
 /// Whom a poller takes next: in order, or anyone, and now and then nobody more.

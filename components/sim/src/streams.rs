@@ -480,30 +480,3 @@ impl Simulation {
         Ok(())
     }
 }
-
-/// Until stores take snapshots.
-trait Dock {
-    fn offer_snapshot(&self, _: StoreId, _: &RegionMessage, _: Bytes) -> Result<Reception, Refusal> {
-        Err(Refusal { kind: RefusalKind::Unwanted, reason: String::new() })
-    }
-    fn snapshot_received(&self, _: RegionMessage, _: snapshot::Received, _: snapshot::Transfer) {}
-}
-
-impl Dock for store::StoreHandle {}
-
-/// Until stores have a lifecycle.
-pub(crate) trait Lively {
-    fn has_lifecycle_work(&self) -> bool {
-        false
-    }
-    fn has_snapshot_work(&self) -> bool {
-        false
-    }
-}
-impl Lively for store::Stepper {}
-pub(crate) trait Shipping {
-    fn snapshots(&self) -> Vec<snapshot::TransferStatus> {
-        Vec::new()
-    }
-}
-impl Shipping for store::StoreHandle {}

@@ -89,7 +89,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
         Box::new(election::Election::default()),
         Box::new(committed::Committed),
         Box::new(applied::Applied),
-        Box::new(replay::Replayed),
+        Box::new(replay::Replayed::default()),
         Box::new(watermark::Watermark),
         Box::new(regions::Regions::default()),
         Box::new(peers::Peers::default()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Lifecycle, LogOp};
+use engine::{Lifecycle, LogBatch, LogOp};
 use region::RegionMessage;
 use types::{InstanceId, PeerId, RegionId, StoreId};
 
@@ -76,6 +76,10 @@ fn check_life(store: StoreId, message: &RegionMessage, instance: InstanceId, led
     })
 }
 
+fn is_marked(batch: &LogBatch, region: RegionId) -> bool {
+    batch.ops.iter().any(|op| matches!(op, LogOp::PutMarker(marker) if marker.region() == region))
+}
+
 impl Checker for Peers {
     fn name(&self) -> &'static str {
         NAME
@@ -86,6 +90,8 @@ impl Checker for Peers {
         match &observation.event {
             Event::LogWritten { batch, .. } => batch.ops.iter().try_for_each(|op| match op {
                 LogOp::PutLifecycle { region, lifecycle } => self.on_record(store, *region, *lifecycle),
+                // A log that is reset for a snapshot is the same peer's.
+                LogOp::Remove { region, .. } if is_marked(batch, *region) => Ok(()),
                 LogOp::Remove { region, next_peer } => self.on_removed(store, *region, *next_peer),
                 LogOp::PutInstance { store: other, instance } => {
                     let known = ledger.store(store).and_then(|account| account.log.durable().instances.get(other));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 use engine::{ApplyState, Family, StateBatch, StateOp, meta};
 use types::codec::DecodeError;
-use types::{KeyRange, RegionDescriptor, RegionId};
+use types::{KeyRange, PeerId, RegionDescriptor, RegionId};
 
 use super::digest::pair_hash;
 use crate::observation::DiskContent;
@@ -110,6 +110,11 @@ impl StateLedger {
     pub fn pairs<'a>(&'a self, range: &'a KeyRange) -> impl Iterator<Item = (&'a Key, &'a Bytes)> {
         let families = Family::ALL.into_iter().filter(|family| *family != Family::Meta);
         families.flat_map(|family| self.within(family, range)).map(|(key, held)| (key, &held.value))
+    }
+
+    /// Whether a peer's end is written and not done with (D9).
+    pub fn is_ending(&self, region: RegionId, peer: PeerId) -> bool {
+        self.pairs.contains_key(&(Family::Meta, meta::gone_key(region, peer)))
     }
 
     /// The first pair of users that lies in no region's range, if there is one.
