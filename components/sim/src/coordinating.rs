@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use coordinator::journal::{LoadDone, WriteDone};
 use coordinator::record::RecordWrite;
 use coordinator::{
     Change, Coordinator, CoordinatorError, Journal, LayoutAnswer, Leadership, RegionReport, Reply, Request,
     StoreDescription, StoreJournal, StoreStats, View,
 };
-use bytes::Bytes;
 use proto::log::Command;
 use store::{RegionView, StoreError, StoreObserver};
 use types::{ColumnFamily, InstanceId, RegionDescriptor, RegionEpoch, RegionId, StoreId, Term};

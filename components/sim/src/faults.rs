@@ -239,7 +239,13 @@ impl Faults {
             FaultKind::StopInOrder => Fault::StopInOrder { node },
             FaultKind::Weather => {
                 let mut draw = |most: u64| if dice.one_in(2) { dice.within(1, most) } else { 0 };
-                let weather = Weather { loses: draw(200), doubles: draw(200), overtakes: draw(500), strays: draw(100), garbles: draw(150) };
+                let weather = Weather {
+                    loses: draw(200),
+                    doubles: draw(200),
+                    overtakes: draw(500),
+                    strays: draw(100),
+                    garbles: draw(150),
+                };
                 Fault::Weather { weather, lasts }
             }
             FaultKind::CutOneWay => Fault::Cut { left: place, right: other, both: dice.one_in(3), lasts },
@@ -500,5 +506,4 @@ impl Simulation {
             }
         })
     }
-
 }

@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use coordinator::{
-    Change, Coordinator, DownPeer, IdBatch, OrderSink, RegionReport, Reply, SplitIds, View,
-};
+use coordinator::{Change, Coordinator, DownPeer, IdBatch, OrderSink, RegionReport, Reply, SplitIds, View};
 use placement::{OrderKind, PeerChange, PeerChangeKind, RegionOrder, SplitPolicy};
 use region::{Inspector, RegionStatus, Role};
 use store::StoreHandle;
@@ -132,8 +130,10 @@ pub(crate) fn ask_ids(coordinator: &Coordinator, life: &Life, what: ToCoordinato
                     next += 1;
                     PeerId(next)
                 };
-                let change = |Wanted { kind, store, peer }: Wanted| {
-                    MemberChange { kind, store, peer: peer.unwrap_or_else(&mut fresh) }
+                let change = |Wanted { kind, store, peer }: Wanted| MemberChange {
+                    kind,
+                    store,
+                    peer: peer.unwrap_or_else(&mut fresh),
                 };
                 let changes = changes.into_iter().map(change).collect();
                 life.give(Outgoing::Word(store, Word::Members { region, epoch, changes }));

@@ -73,9 +73,8 @@ impl Simulation {
                 let handle = running.stepper.handle();
                 for view in handle.regions().iter().filter(|view| view.role == Role::Leader) {
                     let own = running.ident.store;
-                    let voter = view.descriptor.peers.iter().find(|peer| {
-                        peer.store_id != own && peer.role == PeerRole::Voter
-                    });
+                    let voter =
+                        view.descriptor.peers.iter().find(|peer| peer.store_id != own && peer.role == PeerRole::Voter);
                     if let Some(heir) = voter {
                         handle.transfer_leader(view.descriptor.id, heir.store_id, Responder::new(|_| {}));
                     }
@@ -120,7 +119,9 @@ impl Simulation {
                 return Ok(Some(busy));
             }
             let (store, found) = (self.nodes[at].store, self.ask_peers(at)?);
-            let Some(found) = found else { return Ok(Some(format!("a region of store {store} is too busy to answer"))) };
+            let Some(found) = found else {
+                return Ok(Some(format!("a region of store {store} is too busy to answer")));
+            };
             peers.insert(store, found);
         }
         Ok(self.what_is_amiss(&peers).or_else(|| self.strangers()))
@@ -142,7 +143,9 @@ impl Simulation {
         }
         let folder = node.disk.open_folder(Path::new(MemoryFiles::FOLDER));
         match folder.list() {
-            Ok(files) => files.first().map(|(name, _)| format!("store {}: snapshot file {name} is left over", node.store)),
+            Ok(files) => {
+                files.first().map(|(name, _)| format!("store {}: snapshot file {name} is left over", node.store))
+            }
             Err(error) => Some(format!("store {}: {error}", node.store)),
         }
     }
@@ -179,7 +182,10 @@ impl Simulation {
                 return Some(format!("region {} has members {:?}", region.id, region.peers));
             }
             if let Some(peer) = region.peers.iter().find(|peer| !peers.contains_key(&peer.store_id)) {
-                return Some(format!("region {} has peer {} on store {}, which is lost", region.id, peer.id, peer.store_id));
+                return Some(format!(
+                    "region {} has peer {} on store {}, which is lost",
+                    region.id, peer.id, peer.store_id
+                ));
             }
         }
         let members: BTreeSet<(StoreId, RegionId, PeerId)> = regions

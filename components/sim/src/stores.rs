@@ -408,7 +408,9 @@ impl Simulation {
     /// A leader told how its region is.
     pub(crate) fn report_status(&mut self, at: usize, status: &RegionStatus) {
         let now = self.local_now(at);
-        let Some(running) = self.nodes[at].running_mut().filter(|running| running.coordinator.is_none()) else { return };
+        let Some(running) = self.nodes[at].running_mut().filter(|running| running.coordinator.is_none()) else {
+            return;
+        };
         let report = running.silences.report(status, now);
         self.ask_coordinator(at, ToCoordinator::Region(report));
     }

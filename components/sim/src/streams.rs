@@ -50,7 +50,13 @@ pub(crate) struct Piece {
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
     /// Who sends, to whom, and what.
-    Offer { from: StoreId, to: StoreId, instance: InstanceId, message: Arc<RegionMessage>, manifest: Bytes },
+    Offer {
+        from: StoreId,
+        to: StoreId,
+        instance: InstanceId,
+        message: Arc<RegionMessage>,
+        manifest: Bytes,
+    },
     Chunk(Chunk),
     Answer(Answer),
     /// The other end knows no such stream any more.
@@ -150,8 +156,7 @@ impl Simulation {
         running.streams.shipments += 1;
         let (number, life) = (running.streams.shipments, running.life.number);
         let (message, heard_at) = (Arc::new(message), now);
-        let outbound =
-            Outbound { to, message, delivery, outcome, stream: 0, streams: 0, sent: 0, heard: 0, heard_at };
+        let outbound = Outbound { to, message, delivery, outcome, stream: 0, streams: 0, sent: 0, heard: 0, heard_at };
         running.streams.outbound.insert(number, outbound);
         self.plan_by_own_clock(after, at, life, Due::OpenStream { shipment: number });
     }
@@ -263,8 +268,7 @@ impl Simulation {
     pub(crate) fn check_silence(&mut self, at: usize, life: u64, shipment: u64) -> Result<(), Wrong> {
         let now = self.local_now(at);
         let Some(running) = self.nodes[at].running_mut() else { return Ok(()) };
-        let Some(outbound) = running.streams.outbound.get_mut(&shipment).filter(|outbound| outbound.stream != 0)
-        else {
+        let Some(outbound) = running.streams.outbound.get_mut(&shipment).filter(|outbound| outbound.stream != 0) else {
             return Ok(());
         };
         let silent = now.since(outbound.heard_at);
@@ -361,14 +365,7 @@ impl Simulation {
         Ok(())
     }
 
-    fn take_chunk(
-        &mut self,
-        from: usize,
-        at: usize,
-        stream: StreamId,
-        number: u64,
-        chunk: Chunk,
-    ) -> Result<(), Wrong> {
+    fn take_chunk(&mut self, from: usize, at: usize, stream: StreamId, number: u64, chunk: Chunk) -> Result<(), Wrong> {
         let now = self.local_now(at);
         let Some(running) = self.nodes[at].running_mut() else {
             self.send_piece(at, from, Piece { stream, number: 0, word: Word::Reset });

@@ -52,7 +52,10 @@ pub(crate) enum Cargo {
 impl Cargo {
     /// What a stream between stores carries may come twice when a connection is opened anew; a call never does.
     fn may_be_doubled(&self) -> bool {
-        matches!(self, Self::Messages { .. } | Self::Hello { .. } | Self::Welcome { .. } | Self::Word(_) | Self::Piece(_))
+        matches!(
+            self,
+            Self::Messages { .. } | Self::Hello { .. } | Self::Welcome { .. } | Self::Word(_) | Self::Piece(_)
+        )
     }
 
     /// What is on a stream of its own comes in order, or not at all.

@@ -54,14 +54,19 @@ impl RegionTable {
     }
 
     /// Swaps a region for what is left of it and what was cut off, in one step. Returns the views that are new. A parent
-    /// that is not shown stays hidden.
+    /// that is not shown stays hidden, and one that later entries have changed meanwhile stays as they made it.
     pub(crate) fn split(
         &self,
         derived: &Arc<RegionDescriptor>,
         children: impl Iterator<Item = RegionView>,
     ) -> Vec<RegionView> {
         let mut inner = self.inner.write();
-        let parent = inner.remove(derived.id).map(|view| RegionView { descriptor: Arc::clone(derived), ..view });
+        let newest = |view: RegionView| {
+            let (shown, split) = (view.descriptor.epoch, derived.epoch);
+            let is_newer = (shown.version, shown.conf_ver) > (split.version, split.conf_ver);
+            if is_newer { view } else { RegionView { descriptor: Arc::clone(derived), ..view } }
+        };
+        let parent = inner.remove(derived.id).map(newest);
         let views: Vec<RegionView> = parent.into_iter().chain(children).collect();
         views.iter().for_each(|view| inner.insert(view.clone()));
         views
@@ -94,5 +99,32 @@ impl RegionTable {
     pub(crate) fn all(&self) -> Vec<RegionView> {
         let inner = self.inner.read();
         inner.by_start.values().filter_map(|id| inner.by_id.get(id).cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use region::Role;
+    use types::{KeyRange, Peer, PeerId, RegionEpoch, StoreId, Term};
+
+    use super::*;
+
+    fn region(version: u64, conf_ver: u64, end: &'static str) -> Arc<RegionDescriptor> {
+        let epoch = RegionEpoch { conf_ver, version };
+        let peers = vec![Peer::voter(PeerId(11), StoreId(1))];
+        Arc::new(RegionDescriptor { id: RegionId(1), range: KeyRange::new("", end), epoch, peers })
+    }
+
+    #[test]
+    fn a_split_does_not_take_back_what_came_behind_it() {
+        let table = RegionTable::default();
+        let (peer, role) = (Peer::voter(PeerId(11), StoreId(1)), Role::Follower);
+        table.insert(RegionView { descriptor: region(1, 1, "z"), peer, role, term: Term(6), leader: None });
+        table.split(&region(2, 1, "m"), std::iter::empty());
+        assert_eq!(table.get(RegionId(1)).map(|view| view.descriptor), Some(region(2, 1, "m")));
+        // The members changed behind the next split, and that was shown before its children had begun.
+        table.update(RegionId(1), |view| view.descriptor = region(3, 2, "g"));
+        table.split(&region(3, 1, "g"), std::iter::empty());
+        assert_eq!(table.get(RegionId(1)).map(|view| view.descriptor), Some(region(3, 2, "g")));
     }
 }

@@ -102,7 +102,9 @@ impl Removal {
         };
         let child = account.log.durable().regions.keys().copied().find(|child| is_stranded(*child));
         ensure(NAME, child.is_none(), || {
-            format!("region {region}: its peer {peer} on store {store} is forgotten, region {child:?} may need its split")
+            format!(
+                "region {region}: its peer {peer} on store {store} is forgotten, region {child:?} may need its split"
+            )
         })
     }
 }
@@ -177,7 +179,6 @@ mod tests {
     fn script() -> Script {
         Script::with(vec![Box::new(Removal::default())]).led()
     }
-
 
     /// Entry 7 removes the peer on store 3; stores 1 and 3 have applied it.
     fn removed() -> Script {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::LogOp;
 use region::{MessageType, RegionMessage};
-use types::limits::INITIAL_LOG_INDEX;
+use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{PeerId, RegionId, StoreId};
 
 use crate::check::{Checker, Violation, ensure};
@@ -39,8 +39,11 @@ impl Restart {
         let Some(account) = ledger.store(store) else { return };
         let is_fresh = |region: &RegionId| {
             let log = account.region_log(*region).filter(|log| log.is_empty() && log.hard_state().vote == PeerId(0));
-            let state = account.state.regions().get(region);
-            log.is_some() && state.is_some_and(|state| state.apply_state.applied.0 == INITIAL_LOG_INDEX)
+            let Some(log) = log else { return false };
+            // One whose state the store has forgotten knew no leader as long as it knew no term.
+            account.state.regions().get(region).map_or(log.hard_state().term.0 <= INITIAL_LOG_TERM, |state| {
+                state.apply_state.applied.0 == INITIAL_LOG_INDEX
+            })
         };
         // What an interrupted bootstrap left in the state engine alone has never run (D14).
         let has_run = account.log.durable().ident.is_some();

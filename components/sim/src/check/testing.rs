@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use engine::memory::{CrashPoint, MemDisk, MemLogEngine, MemStateEngine};
 use engine::{
-    ApplyState, Birth, Durability, Entry, EntryType, Family, HardState, IngestFile, Lifecycle, LogBatch, LogEngine, LogOp,
-    StateBatch, StateEngine, StoreIdent, WriterId, meta,
+    ApplyState, Birth, Durability, Entry, EntryType, Family, HardState, IngestFile, Lifecycle, LogBatch, LogEngine,
+    LogOp, StateBatch, StateEngine, StoreIdent, WriterId, meta,
 };
 use prost::Message as _;
 use proto::log::{Admin, ChangeMembers, Command, CompactLog, EntryBatch, NewRegion, Split, admin};
 use region::{MessageType, RegionMessage, Role};
 use store::{RegionView, StoreConfig};
 use types::{
-    ClusterId, ColumnFamily, InstanceId, Instant, KeyRange, LogIndex, MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch,
-    RegionId, Round, StoreId, Term,
+    ClusterId, ColumnFamily, InstanceId, Instant, KeyRange, LogIndex, MemberChange, Peer, PeerId, RegionDescriptor,
+    RegionEpoch, RegionId, Round, StoreId, Term,
 };
 
 use crate::check::{Checker, Config, Violation, Watch, all};

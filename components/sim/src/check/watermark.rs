@@ -14,7 +14,13 @@ const NAME: &str = "watermark";
 pub struct Watermark;
 
 fn check_delete(store: StoreId, region: RegionId, end: LogIndex, ledger: &Ledger) -> Result<(), Violation> {
-    let durable = ledger.store(store).and_then(|store| store.state.durable().get(&region));
+    let account = ledger.store(store);
+    let durable = account.and_then(|store| store.state.durable().get(&region));
+    // Of a peer whose end is durable nothing is needed any more.
+    let peer = account.and_then(|store| store.region_log(region)).and_then(|log| log.peer());
+    if durable.is_none() && account.zip(peer).is_some_and(|(store, peer)| store.state.is_ending(region, peer)) {
+        return Ok(());
+    }
     let truncated = durable.map(|state| state.apply_state.truncated).unwrap_or_default();
     ensure(NAME, end <= truncated.next(), || {
         format!(

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engine::{
-    Birth, Entry, EntryType, HardState, Lifecycle, LogBatch, LogOp, RegionLog, RegionLogState, SnapshotMarker, StoreIdent,
+    Birth, Entry, EntryType, HardState, Lifecycle, LogBatch, LogOp, RegionLog, RegionLogState, SnapshotMarker,
+    StoreIdent,
 };
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
@@ -226,7 +227,9 @@ impl LogContent {
             }
         }
         // The log is reset beside its marker, in whatever order.
-        for marker in batch.ops.iter().filter_map(|op| if let LogOp::PutMarker(marker) = op { Some(marker) } else { None }) {
+        for marker in
+            batch.ops.iter().filter_map(|op| if let LogOp::PutMarker(marker) = op { Some(marker) } else { None })
+        {
             let chain = origin(marker.region(), marker.index);
             self.regions.entry(marker.region()).or_default().begin_behind(marker.index, chain);
         }

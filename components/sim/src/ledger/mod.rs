@@ -240,7 +240,8 @@ impl Ledger {
     /// Forgets of each region what no replica can fall back to any more.
     fn forget_settled(&mut self) {
         for (region, truth) in &mut self.regions {
-            let applied = |store: &StoreLedger| store.state.durable().get(region).map(|state| state.apply_state.applied);
+            let applied =
+                |store: &StoreLedger| store.state.durable().get(region).map(|state| state.apply_state.applied);
             let durable = truth.replay().descriptor.peers.iter().filter_map(|peer| {
                 let Some(account) = self.stores.get(&peer.store_id) else { return Some(None) };
                 // What a disk says that took another's place is compared as far as it is known, and holds nobody up.
