@@ -26,7 +26,14 @@ impl Simulation {
     pub(crate) fn begin_loss(&mut self, at: usize, loss: Loss) {
         let node = &self.nodes[at];
         let is_sound = node.part == Part::Store && node.loss.is_none() && node.is_in_service && !node.is_starting;
-        let is_met = loss == Loss::Damaged || self.is_met_by_all(at);
+        // A disk that is emptied comes back with what it was born with: where that makes it a leader by itself, clients
+        // that are as old would listen to it.
+        let leads_alone = |region: &RegionDescriptor| {
+            let own = |store: StoreId| store == node.store;
+            !keeps_majority(region, &own)
+        };
+        let is_harmless = !node.birth_regions.iter().any(leads_alone);
+        let is_met = loss == Loss::Damaged || self.is_met_by_all(at) && is_harmless;
         if !is_sound || node.running().is_none() || !is_met || !self.may_be_lost(at) {
             return;
         }

@@ -362,7 +362,8 @@ impl Simulation {
     fn drain(&mut self, choice: u64, lasts: Duration) -> Result<(), Wrong> {
         // One at a time, and only where another store can take its place.
         let homes = self.homes();
-        if self.draining.is_some() || homes.len() <= self.shape.replicas {
+        let is_born = self.stores_watch.ledger().regions().count() >= self.shape.regions;
+        if !is_born || self.draining.is_some() || homes.len() <= self.shape.replicas {
             return Ok(());
         }
         let Some(store) = Choice(choice).pick(&homes) else { return Ok(()) };

@@ -143,6 +143,14 @@ const NOT_DURABLE: (&str, &str) = ("ledger", "not durable in the store's own log
 /// What clients can see of a read that missed a write.
 const STALE_READ: &[(&str, &str)] = &[("linearizability", ""), ("counters", ""), ("scans", "")];
 
+/// What becomes of a peer that takes another one's completions for its own: whatever it says, its disk does not know.
+const UNSETTLED: &[(&str, &str)] = &[
+    ("opening", "is out of range"),
+    ("ledger", "which no region of the store holds"),
+    ("promises", "disk"),
+    ("births", "its record is of"),
+];
+
 /// Every hunt, in the order of the bugs.
 pub const HUNTS: &[Hunt] = &[
     Hunt::new(AnswerBeforeFsync, Calm, 1, &[NOT_DURABLE, ("promises", "")]),
@@ -156,7 +164,7 @@ pub const HUNTS: &[Hunt] = &[
     Hunt::new(LogDeletedEarly, Calm, 1, &[("watermark", "deletes its log")]),
     Hunt::new(CommitNotRaised, Crash, 1, &[("opening", "are not in order")]),
     Hunt::new(RestartedVoterVotes, Crash, 1, &[("restart", "after it was opened")]),
-    Hunt::new(OlderGenerationAccepted, Disk, 9, &[("opening", "is out of range")]),
+    Hunt::new(OlderGenerationAccepted, Disk, 1, UNSETTLED),
     Hunt::new(SwapReadsEngine, Calm, 1, &[("replay", "does not hold what its log"), ("counters", "")]),
     Hunt::new(BootstrapUnfenced, Crash, 1, &[("watermark", "deletes its log"), ("opening", "refuses to open")]),
     Hunt::new(WipedStoreVotes, Disk, 1, &[("peers", "it has met life")]),

@@ -37,9 +37,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the coordinator may take to serve for the first time.
 const FOUNDING_BOUND: Duration = Duration::from_secs(60);
 
-/// Whether anything moves.
-const MOVES: bool = true;
-
 /// What is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -108,9 +105,7 @@ pub fn run(settings: &Settings) -> Result<Report, Box<Failure>> {
     let workload = Workload::new(draw_workload(&shape, &mut dice), dice.number());
     let shape = shape.with_spares();
     let mut simulation = Simulation::new(seed, shape, faults, Some(workload), Box::new(NoGuests), settings.verbose);
-    if MOVES {
-        simulation.moves = Moves::new(Dice::fork(seed, "moves", 0));
-    }
+    simulation.moves = Moves::new(Dice::fork(seed, "moves", 0));
     caught(settings, simulation, |simulation| simulation.run_phases(settings))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use coordinator::{LayoutAnswer, StoreStats};
+use coordinator::{CoordinatorError, LayoutAnswer, StoreStats};
 use engine::StoreIdent;
 use observe::metrics::store::Queue;
 use region::{RegionStatus, Role};
@@ -129,6 +129,13 @@ impl Simulation {
             return Ok(());
         }
         match answer.what {
+            Err(CoordinatorError::StoreTombstone { .. }) => {
+                // It has left for good: whoever runs it turns it off.
+                self.nodes[at].has_left = true;
+                self.kill(at, false);
+                self.nodes[at].loss = Some(Loss::Scrapped);
+                Ok(())
+            }
             // It asks again when the time is over.
             Err(_) | Ok(JoinAnswer::Layout(LayoutAnswer::Waiting { .. })) => Ok(()),
             Ok(JoinAnswer::Registered) if !joining.bootstrapped => self.next_step(at, JoinStep::Layout),

@@ -174,7 +174,7 @@ impl RaftHandler {
     fn settle(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
         let Machine::Rests(rest) = &mut actor.machine else { return Ok(()) };
         if self.shared.config.planted.has(PlantedBug::OlderGenerationAccepted) {
-            rest.look(&*self.shared.engines.state)?;
+            rest.hurry();
         }
         match rest.settle() {
             None | Some(Next::Wait) => Ok(()),

@@ -6,11 +6,10 @@
 //! one never heard of would leave children that nobody makes. So the old one's completions are waited for one by one.
 //! Completions that come later all the same carry the old generation, and are dropped for it.
 
-use engine::{ChangeKind, StateRead, meta};
-use region::{Effect, Input, Region, Split};
+use engine::ChangeKind;
+use region::{DeclineSnapshot, Effect, Input, MessageType, Region, Split};
 use types::{Generation, LogIndex, PeerId, ReadyNumber, RegionId, RequestError, Responder};
 
-use crate::error::StoreError;
 use crate::lifecycle::Task;
 use crate::lifecycle::births::TakeOver;
 
@@ -137,14 +136,9 @@ impl Rest {
         }
     }
 
-    /// A planted bug: goes on as soon as the state engine shows what apply has not told yet.
-    pub(crate) fn look(&mut self, state: &dyn StateRead) -> Result<(), StoreError> {
-        if let Some(region) = meta::read_region(state, self.region)?
-            && self.applying.is_some_and(|awaited| awaited <= region.apply_state.applied)
-        {
-            self.applying = None;
-        }
-        Ok(())
+    /// A planted bug: goes on at once, whatever is still to be heard.
+    pub(crate) fn hurry(&mut self) {
+        (self.persist, self.applying) = (None, None);
     }
 
     /// What comes next, if its time has come.
@@ -179,6 +173,12 @@ impl Rest {
                     self.applying = None;
                 }
                 changes.into_iter().for_each(|change| self.adopt(change, effects));
+            }
+            // The data that came with it is no use to anybody either.
+            Input::Message(message) if message.raft.get_msg_type() == MessageType::MsgSnapshot => {
+                let index = message.raft.get_snapshot().get_metadata().index.into();
+                let (region, from) = (message.region, message.from);
+                effects.push(Effect::DeclineSnapshot(DeclineSnapshot { region, from, index }));
             }
             // Nobody can be told what the region looks like now: dropping the inspector says so.
             Input::Inspect(_)

@@ -97,7 +97,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
         Box::new(fences::Fences::default()),
         Box::new(silence::Silence),
         Box::new(removal::Removal::default()),
-        Box::new(promotion::Promotion),
+        Box::new(promotion::Promotion::default()),
         Box::new(leftovers::Leftovers),
         Box::new(proposals::Proposals::default()),
         Box::new(resources::Resources::new(config.store.clone())),

@@ -1,6 +1,8 @@
 //! Whoever begins to vote has caught up: no quorum comes to depend on a peer that has nothing (raftstore-rules §7).
 
-use types::{LogIndex, PeerId, PeerRole, RegionId, StoreId};
+use std::collections::BTreeMap;
+
+use types::{LogIndex, PeerId, PeerRole, RegionId};
 
 use crate::check::{Checker, Violation, ensure};
 use crate::ledger::{Ledger, RegionTruth};
@@ -13,7 +15,10 @@ const MOST_LAG: u64 = 256;
 
 /// Compares the logs of new voters with the entries that made them.
 #[derive(Debug, Default)]
-pub struct Promotion;
+pub struct Promotion {
+    /// How far each region's entries were looked at. Whoever applies one first meets the logs as they were then.
+    checked: BTreeMap<RegionId, LogIndex>,
+}
 
 fn check(region: RegionId, from: LogIndex, truth: &RegionTruth, ledger: &Ledger) -> Result<(), Violation> {
     for index in from.0 + 1..=truth.frontier().0 {
@@ -47,29 +52,25 @@ impl Checker for Promotion {
 
     fn observe(&mut self, observation: &Observation, ledger: &Ledger) -> Result<(), Violation> {
         let Event::StateWritten { .. } = observation.event else { return Ok(()) };
-        let store: StoreId = observation.store;
         ledger.changes().iter().try_for_each(|change| {
-            let (Some(before), Some(truth)) = (&change.before, ledger.region(change.region)) else { return Ok(()) };
-            let now = ledger.state(store, change.region).map(|state| state.apply_state.applied);
-            // Whoever applies it first meets the logs as they were then.
-            if now != Some(truth.frontier()) {
-                return Ok(());
-            }
-            check(change.region, before.apply_state.applied, truth, ledger)
+            let Some(truth) = ledger.region(change.region) else { return Ok(()) };
+            let checked = self.checked.entry(change.region).or_insert_with(|| truth.origin());
+            let from = std::mem::replace(checked, truth.frontier());
+            check(change.region, from, truth, ledger)
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use types::MemberChange;
+    use types::{MemberChange, StoreId};
 
     use super::*;
     use crate::check::testing::*;
 
     /// Entry 7 demotes the peer on store 3, and entry 8 lets it vote again.
     fn promoted(lag: bool) -> Result<(), Violation> {
-        let mut script = Script::with(vec![Box::new(Promotion)]).led();
+        let mut script = Script::with(vec![Box::new(Promotion::default())]).led();
         let state = || hard_state(6, 101, 5);
         if lag {
             script.forget(3).fine();

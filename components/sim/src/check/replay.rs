@@ -93,7 +93,11 @@ impl Checker for Replayed {
             Event::StateWritten { .. } => {
                 ledger.changes().iter().try_for_each(|change| self.check(store, change.region, ledger))
             }
-            Event::Opened { .. } => {
+            Event::Opened { content } => {
+                // A write that failed may be found after all.
+                for marker in &content.markers {
+                    self.snapshots.insert((store, marker.region()), (marker.index, marker.term));
+                }
                 let regions = ledger.store(store).into_iter().flat_map(|account| account.state.regions().keys());
                 // What a marker stands for is done again.
                 let is_marked = |region: &&RegionId| {
