@@ -257,9 +257,11 @@ fn without_ids_a_region_waits_and_is_split_later() {
     }
     let silent = Arc::new(NoIds { keeps: true, ..NoIds::default() });
     attach(&cluster, silent.clone());
-    for _ in 0..3 {
+    for at in 31..34 {
         check(&mut cluster);
+        put(&mut cluster, &format!("key{at:03}"), 1_000);
     }
+    check(&mut cluster);
     assert_eq!(silent.asked.load(Ordering::Relaxed), 1, "one split at once");
     attach(&cluster, Arc::new(Ids(Arc::new(AtomicU64::new(5_000)))));
     check(&mut cluster);
