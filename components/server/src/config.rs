@@ -249,6 +249,14 @@ pub struct RaftstoreConfig {
     pub split_byte_threshold: u64,
     /// How many times one after the other a region must be found busy before it is cut.
     pub split_detect_times: u32,
+    /// How often each region that is led here is reported to the placement driver, beside when it changes.
+    pub pd_heartbeat_interval_ms: u64,
+    /// How often the store is reported to the placement driver.
+    pub pd_store_heartbeat_interval_ms: u64,
+    /// How long a member must have been silent to be reported as down.
+    pub max_peer_down_ms: u64,
+    /// How often the replicas of one more region are compared; 0 for never.
+    pub consistency_check_interval_ms: u64,
 }
 
 impl Default for RaftstoreConfig {
@@ -281,6 +289,10 @@ impl Default for RaftstoreConfig {
             split_qps_threshold: split.busy_requests_per_second,
             split_byte_threshold: split.busy_bytes_per_second,
             split_detect_times: split.busy_checks,
+            pd_heartbeat_interval_ms: 60_000,
+            pd_store_heartbeat_interval_ms: 10_000,
+            max_peer_down_ms: 600_000,
+            consistency_check_interval_ms: 0,
         }
     }
 }
@@ -366,7 +378,10 @@ impl RaftstoreConfig {
             let problem = format!("is {}, must be at most {most}", self.batch_split_limit);
             return Err(ConfigError::Value { key: format!("{section}.batch-split-limit"), problem });
         }
-        least("split-detect-times", self.split_detect_times.into(), 1)
+        least("split-detect-times", self.split_detect_times.into(), 1)?;
+        least("pd-heartbeat-interval-ms", self.pd_heartbeat_interval_ms, 10)?;
+        least("pd-store-heartbeat-interval-ms", self.pd_store_heartbeat_interval_ms, 10)?;
+        least("max-peer-down-ms", self.max_peer_down_ms, self.tick_ms * u64::from(self.election_ticks))
     }
 }
 

@@ -1,11 +1,12 @@
 //! Checksums of ranges: the exclusive or of the CRC-64 of every pair, so that the order of pairs does not matter.
 
+use bytes::Bytes;
 use engine::{IterRange, RegionSnapshot};
 use observe::metrics::server::RequestType;
 use proto::kvrpcpb::{ChecksumAlgorithm, Context, RawChecksumRequest, RawChecksumResponse};
 use types::{ColumnFamily, KeyRange, RequestError};
 
-use super::plan::{Plan, RawRequest, ReadError, Target, invalid};
+use super::plan::{Found, Plan, RawRequest, ReadError, Target, invalid};
 use super::scan::{check_ranges, iterator};
 
 impl RawRequest for RawChecksumRequest {
@@ -21,23 +22,29 @@ impl RawRequest for RawChecksumRequest {
             return Err(invalid(format!("checksum algorithm {} is unknown: use Crc64_Xor (0)", self.algorithm)));
         }
         check_ranges(self.ranges.len())?;
-        Ok(Plan::Long(Box::new(move |snapshot| {
+        Ok(Plan::Long(Box::new(move |snapshot, found| {
             let mut sum = RawChecksumResponse::default();
             for range in self.ranges {
-                add_range(snapshot, KeyRange::new(range.start_key, range.end_key), &mut sum)?;
+                add_range(snapshot, KeyRange::new(range.start_key, range.end_key), &mut sum, found)?;
             }
             Ok(sum)
         })))
     }
 }
 
-fn add_range(snapshot: &RegionSnapshot, range: KeyRange, sum: &mut RawChecksumResponse) -> Result<(), ReadError> {
+fn add_range(
+    snapshot: &RegionSnapshot,
+    range: KeyRange,
+    sum: &mut RawChecksumResponse,
+    found: &mut Found,
+) -> Result<(), ReadError> {
     let wanted = IterRange { skip_cache: true, ..IterRange::new(range) };
     let Some(mut iter) = iterator(snapshot, ColumnFamily::Default, wanted)? else {
         return Ok(());
     };
     let mut valid = iter.seek_to_first()?;
     while valid {
+        found.add(&Bytes::copy_from_slice(iter.key()), iter.value().len());
         sum.checksum ^= Crc64::new().add(iter.key()).add(iter.value()).finish();
         sum.total_kvs += 1;
         sum.total_bytes += (iter.key().len() + iter.value().len()) as u64;

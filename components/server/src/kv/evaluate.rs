@@ -6,6 +6,7 @@ use std::time::Instant;
 use observe::ServerMetrics;
 use observe::metrics::server::RequestType;
 use proto::convert::Refusal;
+use proto::kvrpcpb::Context;
 use slog::{Logger, error};
 use store::{StoreHandle, StoreState};
 use tokio::sync::Semaphore;
@@ -14,7 +15,7 @@ use types::{ClusterId, RegionId, RequestError, RequestHeader, Responder, StoreId
 use super::KvConfig;
 use super::admission::{Admission, Ticket};
 use super::header::{WrongCluster, check_cluster, request_header};
-use super::plan::{Plan, RawRequest, RawResponse, ReadError, Target};
+use super::plan::{Found, Plan, RawRequest, RawResponse, ReadError, Target};
 
 /// An answer, as far as the store's threads have brought it. What is left is a read of the state engine, which must not
 /// keep them: whoever waits for the answer does it.
@@ -67,7 +68,7 @@ impl Evaluator {
         wrap: fn(C::Response) -> T,
         deliver: impl FnOnce(Answer<T>) + Send + 'static,
     ) -> Result<(), WrongCluster> {
-        check_cluster(request.context(), self.cluster_id)?;
+        self.check_cluster(request.context())?;
         let mut asked = Asked::new(self, C::KIND);
         let (header, plan) = match self.prepare(request) {
             Ok((header, plan, ticket)) => {
@@ -108,7 +109,13 @@ impl Evaluator {
             }
             Ok(snapshot) => {
                 let rest: Rest<T> = Box::new(move || {
-                    wrap(match read(&snapshot) {
+                    let mut found = Found::default();
+                    let read = read(&snapshot, &mut found);
+                    if let Some(range) = found.range() {
+                        let store = &asked.evaluator.store;
+                        store.note_read(header.region_id, &range, found.keys, found.bytes);
+                    }
+                    wrap(match read {
                         Ok(response) => asked.served(response),
                         Err(error) => asked.read_failed(error),
                     })
@@ -118,6 +125,24 @@ impl Evaluator {
         });
         self.store.read(header, responder);
         Ok(())
+    }
+
+    /// # Errors
+    /// When a request is for another cluster.
+    pub(super) fn check_cluster(&self, context: Option<&Context>) -> Result<(), WrongCluster> {
+        check_cluster(context, self.cluster_id)
+    }
+
+    /// A place among the requests that the store works on.
+    ///
+    /// # Errors
+    /// `ServerIsBusy` when there is none.
+    pub(super) fn admit(&self) -> Result<Ticket, RequestError> {
+        self.admission.admit(0)
+    }
+
+    pub(super) fn store(&self) -> &StoreHandle {
+        &self.store
     }
 
     fn prepare<C: RawRequest>(&self, request: C) -> Result<(RequestHeader, Plan<C::Response>, Ticket), RequestError> {

@@ -10,7 +10,7 @@
 //!
 //! This module must never block one of the store's threads, or trust a size that a client says.
 //!
-//! Reading order: `service`, `evaluate`, `plan`, `write`, `read`, `scan`, `batch`.
+//! Reading order: `service`, `evaluate`, `plan`, `write`, `read`, `scan`, `batch`, `split`.
 
 mod admission;
 mod batch;
@@ -24,6 +24,7 @@ mod read;
 mod refusal;
 mod scan;
 mod service;
+mod split;
 mod unsupported;
 mod write;
 

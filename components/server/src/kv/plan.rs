@@ -1,5 +1,6 @@
 //! What a raw request comes to: one command for the log, or one read of a snapshot.
 
+use bytes::Bytes;
 use engine::{EngineError, RegionSnapshot};
 use observe::metrics::server::RequestType;
 use proto::convert::Refusal;
@@ -46,14 +47,43 @@ pub(super) enum Plan<R> {
     Long(Read<R>),
 }
 
-/// Reads a confirmed snapshot of the region.
-pub(super) type Read<R> = Box<dyn FnOnce(&RegionSnapshot) -> Result<R, ReadError> + Send>;
+/// Reads a confirmed snapshot of the region, and tells what it found there.
+pub(super) type Read<R> = Box<dyn FnOnce(&RegionSnapshot, &mut Found) -> Result<R, ReadError> + Send>;
+
+/// The keys that a read looked at: what the region's load is known by.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The smallest and the largest.
+    between: Option<(Bytes, Bytes)>,
+    pub(super) keys: u64,
+    pub(super) bytes: u64,
+}
+
+impl Found {
+    /// It looked at a key, whose value has so many bytes.
+    pub(super) fn add(&mut self, key: &Bytes, value_bytes: usize) {
+        self.keys += 1;
+        self.bytes += (key.len() + value_bytes) as u64;
+        match &mut self.between {
+            None => self.between = Some((key.clone(), key.clone())),
+            Some((low, _)) if key < low => *low = key.clone(),
+            Some((_, high)) if key > high => *high = key.clone(),
+            Some(_) => {}
+        }
+    }
+
+    /// The smallest range that holds all of the keys.
+    pub(super) fn range(&self) -> Option<KeyRange> {
+        let (low, high) = self.between.as_ref()?;
+        Some(KeyRange::new(low.clone(), [high, &[0][..]].concat()))
+    }
+}
 
 impl<R> Plan<R> {
     /// A read that is long when it looks at more keys than fit into a blink.
     pub(super) fn read(
         keys: usize,
-        read: impl FnOnce(&RegionSnapshot) -> Result<R, ReadError> + Send + 'static,
+        read: impl FnOnce(&RegionSnapshot, &mut Found) -> Result<R, ReadError> + Send + 'static,
     ) -> Self {
         if keys > QUICK_READ_KEYS { Self::Long(Box::new(read)) } else { Self::Quick(Box::new(read)) }
     }
@@ -95,4 +125,20 @@ pub(super) fn column_family(name: &str) -> Result<ColumnFamily, RequestError> {
 
 pub(super) fn invalid(reason: impl Into<String>) -> RequestError {
     RequestError::Invalid { reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_counted_and_enclosed() {
+        let mut found = Found::default();
+        assert_eq!(found.range(), None);
+        for key in ["f", "c", "h", "d"] {
+            found.add(&Bytes::from(key), 10);
+        }
+        assert_eq!((found.keys, found.bytes), (4, 44));
+        assert_eq!(found.range(), Some(KeyRange::new("c", "h\0")));
+    }
 }

@@ -24,8 +24,9 @@ impl RawRequest for RawGetRequest {
     fn plan(self, _: &Target<'_>) -> Result<Plan<RawGetResponse>, RequestError> {
         let family = column_family(&self.cf)?;
         check_key(&self.key)?;
-        Ok(Plan::read(1, move |snapshot| {
+        Ok(Plan::read(1, move |snapshot, found| {
             let value = get(snapshot, family, &self.key)?;
+            found.add(&self.key, value.as_ref().map_or(0, Bytes::len));
             let not_found = value.is_none();
             Ok(RawGetResponse { value: value.unwrap_or_default(), not_found, ..RawGetResponse::default() })
         }))
@@ -48,10 +49,12 @@ impl RawRequest for RawBatchGetRequest {
             return Err(invalid(format!("{keys} keys are more than the limit of {MAX_BATCH_OPERATIONS}: split them")));
         }
         self.keys.iter().try_for_each(check_key)?;
-        Ok(Plan::read(self.keys.len(), move |snapshot| {
+        Ok(Plan::read(self.keys.len(), move |snapshot, found| {
             let (mut pairs, mut room) = (Vec::new(), Room::default());
             for key in self.keys {
-                if let Some(value) = get(snapshot, family, &key)? {
+                let value = get(snapshot, family, &key)?;
+                found.add(&key, value.as_ref().map_or(0, Bytes::len));
+                if let Some(value) = value {
                     room.take(&key, &value)?;
                     pairs.push(KvPair { key, value, ..KvPair::default() });
                 }

@@ -8,7 +8,7 @@ use proto::kvrpcpb::{Context, KvPair, RawBatchScanRequest, RawBatchScanResponse,
 use types::limits::{MAX_BATCH_OPERATIONS, MAX_SCAN_PAIRS};
 use types::{ColumnFamily, KeyRange, RequestError};
 
-use super::plan::{Plan, RawRequest, ReadError, Target, column_family, invalid};
+use super::plan::{Found, Plan, RawRequest, ReadError, Target, column_family, invalid};
 
 /// Most bytes of keys and values in one answer. A request that asks for more is refused: cutting it short would lie.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -24,8 +24,8 @@ impl RawRequest for RawScanRequest {
     fn plan(self, _: &Target<'_>) -> Result<Plan<RawScanResponse>, RequestError> {
         let pages = Pages::new(&self.cf, self.limit, self.key_only, self.reverse)?;
         let range = directed(self.start_key, self.end_key, self.reverse);
-        Ok(Plan::read(pages.limit, move |snapshot| {
-            let kvs = pages.read(snapshot, [range])?;
+        Ok(Plan::read(pages.limit, move |snapshot, found| {
+            let kvs = pages.read(snapshot, [range], found)?;
             Ok(RawScanResponse { kvs, ..RawScanResponse::default() })
         }))
     }
@@ -44,9 +44,9 @@ impl RawRequest for RawBatchScanRequest {
         let pages = Pages::new(&self.cf, self.each_limit, self.key_only, self.reverse)?;
         check_ranges(self.ranges.len())?;
         let keys = self.ranges.len().saturating_mul(pages.limit.max(1));
-        Ok(Plan::read(keys, move |snapshot| {
+        Ok(Plan::read(keys, move |snapshot, found| {
             let ranges = self.ranges.into_iter().map(|range| directed(range.start_key, range.end_key, self.reverse));
-            let kvs = pages.read(snapshot, ranges)?;
+            let kvs = pages.read(snapshot, ranges, found)?;
             Ok(RawBatchScanResponse { kvs, ..RawBatchScanResponse::default() })
         }))
     }
@@ -88,11 +88,13 @@ impl Pages {
         self,
         snapshot: &RegionSnapshot,
         ranges: impl IntoIterator<Item = KeyRange>,
+        found: &mut Found,
     ) -> Result<Vec<KvPair>, ReadError> {
         let (mut pairs, mut room) = (Vec::new(), Room::default());
         for range in ranges {
             self.read_page(snapshot, range, &mut room, &mut pairs)?;
         }
+        pairs.iter().for_each(|pair| found.add(&pair.key, pair.value.len()));
         Ok(pairs)
     }
 

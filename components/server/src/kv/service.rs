@@ -19,7 +19,8 @@ use super::evaluate::{Answer, Evaluator};
 use super::header::WrongCluster;
 use super::plan::RawRequest;
 use super::unsupported::UNSUPPORTED;
-use super::{KvConfig, deadline};
+use super::{KvConfig, deadline, split};
+use crate::moves::Splits;
 
 /// `tikvpb.Tikv`, ready to be added to a gRPC server.
 pub type TikvGrpc = InterceptedService<TikvServer<TikvService>, fn(Request<()>) -> Result<Request<()>, Status>>;
@@ -27,14 +28,22 @@ pub type TikvGrpc = InterceptedService<TikvServer<TikvService>, fn(Request<()>) 
 /// Serves `tikvpb.Tikv` for one store.
 pub struct TikvService {
     evaluator: Arc<Evaluator>,
+    splits: Splits,
     health: HealthFeedbacks,
 }
 
 impl TikvService {
-    /// The service of a store.
-    pub fn new(store: StoreHandle, config: KvConfig, metrics: Arc<ServerMetrics>, logger: Logger) -> Self {
+    /// The service of a store, whose regions are split by `splits`.
+    pub fn new(
+        store: StoreHandle,
+        splits: Splits,
+        config: KvConfig,
+        metrics: Arc<ServerMetrics>,
+        logger: Logger,
+    ) -> Self {
         let evaluator = Arc::new(Evaluator::new(store, config, metrics, logger));
-        Self { evaluator: Arc::clone(&evaluator), health: HealthFeedbacks { evaluator, last: Arc::default() } }
+        let health = HealthFeedbacks { evaluator: Arc::clone(&evaluator), last: Arc::default() };
+        Self { evaluator, splits, health }
     }
 
     /// The service as a gRPC server takes it. Messages up to [`KvConfig::max_message_bytes`] are taken; the requests in
@@ -109,6 +118,16 @@ macro_rules! tikv {
                 }
             )*
 
+            async fn split_region(
+                &self,
+                request: Request<SplitRegionRequest>,
+            ) -> Result<Response<SplitRegionResponse>, Status> {
+                deadline::check(request.extensions())?;
+                let request = request.into_inner();
+                self.evaluator.check_cluster(request.context.as_ref())?;
+                Ok(Response::new(split::split(&self.evaluator, &self.splits, request).await))
+            }
+
             async fn get_health_feedback(
                 &self,
                 _: Request<GetHealthFeedbackRequest>,
@@ -160,7 +179,6 @@ tikv! {
         kv_gc(GcRequest) -> GcResponse;
         kv_delete_range(DeleteRangeRequest) -> DeleteRangeResponse;
         unsafe_destroy_range(UnsafeDestroyRangeRequest) -> UnsafeDestroyRangeResponse;
-        split_region(SplitRegionRequest) -> SplitRegionResponse;
         get_store_safe_ts(StoreSafeTsRequest) -> StoreSafeTsResponse;
     }
 }

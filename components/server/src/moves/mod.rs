@@ -4,10 +4,12 @@
 //! Nothing here decides whether that is a good idea. The region does, under its epoch; so what is asked twice or too late
 //! does no harm.
 //!
-//! Reading order: [`ask`], [`split`].
+//! Reading order: [`ask`], [`split`], [`pd`].
 
 mod ask;
+mod pd;
 mod split;
 
 pub use ask::{ask, inspect};
-pub use split::{IdSource, IdsError, SplitError, Splits};
+pub use pd::PdSplits;
+pub use split::{SplitReports, Splits};

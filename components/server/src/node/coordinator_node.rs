@@ -19,8 +19,8 @@ use types::{ClusterId, StoreId};
 
 use super::engines::OpenEngines;
 use super::error::NodeError;
-use super::heartbeats::unix_seconds;
 use super::listen::{connections, listen};
+use super::reports::unix_seconds;
 use super::role::{NodeRole, claim};
 use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};

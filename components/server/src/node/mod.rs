@@ -3,18 +3,18 @@
 //! A node owns its tokio runtime, so that ending it ends every connection and task at once: a node that was killed must
 //! not answer from the grave. Starting and stopping block; call them on a thread of your own, not inside a runtime.
 //!
-//! Reading order: [`store_node`], `join`, `heartbeats`, [`coordinator_node`], then the helpers.
+//! Reading order: [`store_node`], `join`, `reports`, [`coordinator_node`], then the helpers.
 
 pub mod coordinator_node;
 pub mod engines;
 pub mod error;
 mod files;
-mod heartbeats;
 pub mod intent;
 mod join;
 mod listen;
 mod observer;
 mod peers;
+mod reports;
 pub mod role;
 mod runtime;
 mod serving;

@@ -1,6 +1,7 @@
 //! A store that serves: engines, peers, transport, gRPC and status, in one runtime.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::{PdClient, PdConfig};
 use observe::{Registry, ServerMetrics, StoreMetrics};
@@ -16,18 +17,20 @@ use types::StoreId;
 use super::PD_PAUSE;
 use super::engines::OpenEngines;
 use super::error::NodeError;
-use super::heartbeats::{report_regions, report_store, unix_seconds};
 use super::join::{Description, join};
 use super::listen::{Listening, connections, listen};
 use super::observer::NodeObserver;
 use super::peers::{LocalStore, PdResolver, TransportOutbox};
+use super::reports::{
+    Orders, RegionReports, ReportConfig, StoreReports, ask_for_members, check_consistency, unix_seconds,
+};
 use super::role::{NodeRole, claim};
 use super::runtime::NodeRuntime;
 use super::serving::{Serving, Started};
 use super::snapshots::{GrpcCarrier, Incoming};
 use crate::config::Config;
 use crate::kv::{KvConfig, TikvService};
-use crate::moves::Splits;
+use crate::moves::{PdSplits, Splits};
 use crate::status::{StatusSource, StoreOperations, StoreStatus};
 use crate::{health, status};
 
@@ -128,7 +131,7 @@ async fn start(
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let carrier = GrpcCarrier { transport: Arc::clone(&transport), clock: Arc::clone(&clock), logger: logger.clone() };
     let incoming = Incoming { store: Arc::clone(&local), clock: Arc::clone(&clock) };
-    let (observer, changed, failed) = NodeObserver::new();
+    let (observer, news, failed) = NodeObserver::new(logger.clone());
     let store_metrics = Arc::new(StoreMetrics::new(registry, ident.store));
     let around = Surroundings {
         outbox: Arc::new(TransportOutbox(Arc::clone(&transport))),
@@ -143,23 +146,35 @@ async fn start(
     local.set(&handle);
     let running = store.start(&ThreadSpawner)?;
 
+    let pd_splits = Arc::new(PdSplits::new(pd.clone(), runtime.handle().clone(), logger.clone()));
+    handle.attach_split_ids(pd_splits.clone());
+    let splits = Splits::new(handle.clone(), pd_splits, logger.clone());
+
     let kv_config = KvConfig { max_message_bytes: server.max_message_bytes, ..KvConfig::default() };
     let metrics = Arc::new(ServerMetrics::new(registry, ident.store));
-    let kv = TikvService::new(handle.clone(), kv_config, metrics, logger.clone());
+    let kv = TikvService::new(handle.clone(), splits.clone(), kv_config, metrics, logger.clone());
     let router = Server::builder()
         .add_service(kv.into_server())
         .add_service(health::service(handle.clone()))
         .add_service(transport.service())
         .add_service(transport.snapshot_service(Arc::new(incoming)));
     runtime.serve("grpc", router.serve_with_incoming(connections(main.listener)), &logger);
-    let shown = serde_json::to_value(config).expect("a configuration is plain data");
+    let shown = status::shown(config);
+    let (differing, version) = (news.differing.clone(), env!("CARGO_PKG_VERSION"));
     let source: Arc<dyn StatusSource> =
-        Arc::new(StoreStatus::new(handle.clone(), registry.clone(), shown, env!("CARGO_PKG_VERSION"), started));
-    let splits = Splits::new(handle.clone(), Arc::new(pd.clone()), logger.clone());
-    let operations = StoreOperations::new(handle.clone(), splits, logger.clone()).routes();
+        Arc::new(StoreStatus::new(handle.clone(), registry.clone(), differing, shown, version, started));
+    let operations = StoreOperations::new(handle.clone(), splits.clone(), logger.clone()).routes();
     runtime.serve("status", status::serve(side.listener, source, operations, std::future::pending()), &logger);
-    runtime.spawn(report_regions(handle.clone(), pd.clone(), changed, logger.clone()));
-    runtime.spawn(report_store(handle, pd, server.data_dir.clone(), started, store_metrics, logger.clone()));
+    let report = ReportConfig::from(&config.raftstore);
+    let orders = Orders::new(handle.clone(), splits, logger.clone());
+    runtime.spawn(RegionReports::new(handle.clone(), report, Arc::clone(&news), orders).run(pd.clone()));
+    runtime.spawn(ask_for_members(handle.clone(), pd.clone(), Arc::clone(&news), logger.clone()));
+    let checks = Duration::from_millis(config.raftstore.consistency_check_interval_ms);
+    runtime.spawn(check_consistency(handle.clone(), checks, logger.clone()));
+    let (data_dir, metrics) = (server.data_dir.clone(), store_metrics);
+    let reports =
+        StoreReports { store: handle, config: report, news, data_dir, started, metrics, logger: logger.clone() };
+    runtime.spawn(reports.run(pd));
     info!(logger, "store serves"; "address" => &main.advertised, "status_address" => &side.advertised);
     Ok(Started { running, address: main.advertised, status_address: side.advertised, failed, logger })
 }

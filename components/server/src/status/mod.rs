@@ -9,6 +9,7 @@
 //! | `/config` | its configuration, as JSON |
 //! | `/regions` | a store's regions as of their last change, as a JSON array |
 //! | `/regions/{id}`, `/region/{id}` | one of them, asked at this moment |
+//! | `/snapshots` | a store's snapshots in flight, as a JSON array |
 //!
 //! These are for GET. A store takes orders as well, for POST; they are for people, who give them by `raftyard ctl`:
 //!
@@ -23,10 +24,13 @@
 //! here, 409 where the store does not lead the region (with `leader`, where it is known) or the region is not as it was
 //! thought to be, 503 for what may be tried again later.
 
+mod config;
 mod connections;
+mod differing;
 mod operations;
 mod refused;
 mod region;
+mod snapshots;
 mod source;
 mod store;
 
@@ -42,6 +46,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use types::RegionId;
 
+pub use config::shown;
+pub use differing::Differing;
 pub use operations::StoreOperations;
 pub use source::{RegionAnswer, StatusSource};
 pub use store::StoreStatus;
@@ -74,6 +80,7 @@ fn router(source: Arc<dyn StatusSource>, others: Router) -> Router {
         .route("/config", get(async |State(source): Source| Json(source.config())))
         .route("/regions", get(regions))
         .route("/regions/{id}", get(region))
+        .route("/snapshots", get(in_flight))
         // The name that TiKV has for it.
         .route("/region/{id}", get(region))
         .with_state(source)
@@ -96,6 +103,11 @@ async fn ready(State(source): Source) -> Response {
 async fn regions(State(source): Source) -> Result<Json<Value>, Refused> {
     let regions = source.regions().ok_or_else(|| refuse(StatusCode::NOT_FOUND, "this process holds no regions"))?;
     Ok(Json(Value::Array(regions)))
+}
+
+async fn in_flight(State(source): Source) -> Result<Json<Value>, Refused> {
+    let snapshots = source.snapshots().ok_or_else(|| refuse(StatusCode::NOT_FOUND, "this process holds no regions"))?;
+    Ok(Json(Value::Array(snapshots)))
 }
 
 async fn region(State(source): Source, Path(id): Path<String>) -> Result<Json<Value>, Refused> {

@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::routing::{MethodRouter, post};
 use axum::{Json, Router};
 use bytes::Bytes;
-use client::SplitReason;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slog::{Logger, info};
@@ -76,7 +75,7 @@ struct Keys {
 async fn split(State(store): Store, Path(id): Path<String>, keys: Result<Json<Keys>, JsonRejection>) -> Answer {
     let keys: Result<Vec<Bytes>, Refused> = keys?.0.keys.iter().map(|key| from_hex(key)).collect();
     let region = store.led(&id)?.descriptor;
-    let regions = store.splits.split(&region, keys?, SplitReason::Admin).await?;
+    let regions = store.splits.split(&region, keys?).await?;
     Ok(Json(json!({ "regions": regions.iter().map(region::descriptor).collect::<Vec<_>>() })))
 }
 

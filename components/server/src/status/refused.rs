@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use types::RequestError;
 
 use super::region::peer;
-use crate::moves::SplitError;
 
 /// An error, as `{"error": …}`; with the region's leader beside it where that one should be asked.
 #[derive(Debug)]
@@ -54,15 +53,6 @@ impl From<RequestError> for Refused {
             refused.body["leader"] = peer(leader);
         }
         refused
-    }
-}
-
-impl From<SplitError> for Refused {
-    fn from(error: SplitError) -> Self {
-        match error {
-            SplitError::Request(error) => error.into(),
-            SplitError::Ids(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, error),
-        }
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) fn status(status: &RegionStatus) -> Value {
         "truncated_term": apply.truncated_term.0,
         "last_index": status.last_index.0,
         "log_bytes": status.log_bytes,
+        "fenced": status.fenced,
+        "quarantined": status.quarantined,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }

@@ -26,6 +26,11 @@ pub trait StatusSource: Send + Sync + 'static {
         None
     }
 
+    /// Its snapshots in flight, in the order in which they began; `None` when it is not a store.
+    fn snapshots(&self) -> Option<Vec<Value>> {
+        None
+    }
+
     /// Asks one region.
     fn region(&self, id: RegionId) -> RegionAnswer {
         let _ = id;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use store::{StoreHandle, StoreState};
 use types::{RegionId, StoreId};
 
+use super::differing::Differing;
 use super::region;
+use super::snapshots;
 use super::source::{RegionAnswer, StatusSource};
 use crate::moves::inspect;
 
@@ -18,22 +20,25 @@ pub struct StoreStatus {
     store: StoreHandle,
     registry: Registry,
     engines: Mutex<EngineMetrics>,
+    differing: Differing,
     config: Value,
     version: &'static str,
     start_timestamp: u64,
 }
 
 impl StoreStatus {
-    /// A store that runs `version` with `config` since `start_timestamp` (Unix seconds), and counts in `registry`.
+    /// A store that runs `version` with `config` since `start_timestamp` (Unix seconds), and counts in `registry`. Replicas
+    /// that are found to differ are noted in `differing`.
     pub fn new(
         store: StoreHandle,
         registry: Registry,
+        differing: Differing,
         config: Value,
         version: &'static str,
         start_timestamp: u64,
     ) -> Self {
         let engines = Mutex::new(EngineMetrics::new(&registry, store.ident().store));
-        Self { store, registry, engines, config, version, start_timestamp }
+        Self { store, registry, engines, differing, config, version, start_timestamp }
     }
 }
 
@@ -55,6 +60,7 @@ impl StatusSource for StoreStatus {
             "regions": counts.regions,
             "leaders": counts.leaders,
             "replaying": counts.replaying,
+            "differing_regions": self.differing.to_json(),
         })
     }
 
@@ -68,6 +74,11 @@ impl StatusSource for StoreStatus {
 
     fn regions(&self) -> Option<Vec<Value>> {
         Some(self.store.regions().iter().map(region::view).collect())
+    }
+
+    fn snapshots(&self) -> Option<Vec<Value>> {
+        let now = self.store.now();
+        Some(self.store.snapshots().iter().map(|transfer| snapshots::shown(transfer, now)).collect())
     }
 
     fn region(&self, id: RegionId) -> RegionAnswer {

@@ -8,5 +8,6 @@ mod health;
 mod hostile;
 mod raw;
 mod refusals;
+mod split;
 mod status;
 mod support;

@@ -330,7 +330,7 @@ async fn what_is_not_served_says_so() {
     let statuses = [
         client.kv_get(GetRequest::default()).await.unwrap_err(),
         client.kv_prewrite(PrewriteRequest::default()).await.unwrap_err(),
-        client.split_region(SplitRegionRequest::default()).await.unwrap_err(),
+        client.unsafe_destroy_range(UnsafeDestroyRangeRequest::default()).await.unwrap_err(),
     ];
     for status in statuses {
         assert_eq!(status.code(), tonic::Code::Unimplemented);

@@ -6,11 +6,8 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::{NewRegionIds, SplitReason};
 use engine::memory::{Fault, FaultPoint, MemDisk};
 use engine::{RegionSnapshot, StoreIdent};
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use observe::{Registry, ServerMetrics, StoreMetrics};
 use parking_lot::Mutex;
 use proto::grpc::health::v1::health_client::HealthClient;
@@ -22,11 +19,12 @@ use runtime::clock::MonotonicClock;
 use runtime::spawn::ThreadSpawner;
 use server::health;
 use server::kv::{KvConfig, TikvService};
-use server::moves::{IdSource, IdsError, Splits};
-use server::status::{self, StoreOperations, StoreStatus};
+use server::moves::{SplitReports, Splits};
+use server::status::{self, Differing, StoreOperations, StoreStatus};
 use store::layout::static_regions;
 use store::{
-    Engines, Outbox, RegionView, RunningStore, Store, StoreConfig, StoreError, StoreHandle, StoreObserver, Surroundings,
+    Engines, Outbox, RegionIds, RegionView, RunningStore, SplitIds, SplitIdsAnswer, Store, StoreConfig, StoreError,
+    StoreHandle, StoreObserver, Surroundings,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
@@ -49,38 +47,32 @@ impl Outbox for NoOutbox {
     fn flush(&self) {}
 }
 
-/// Ids for splits, as a placement driver gives them.
+/// Ids for splits, as a placement driver gives them, and what it hears of splits.
 #[derive(Clone, Default)]
 pub struct Ids {
-    pub given: Arc<Mutex<u64>>,
-    /// Whether nobody answers.
+    given: Arc<Mutex<u64>>,
+    /// Whether there are none.
     pub are_out: Arc<AtomicBool>,
-    /// The regions that were said to be made.
+    /// The regions that were said to be made, split by split.
     pub made: Arc<Mutex<Vec<Vec<RegionDescriptor>>>>,
 }
 
-impl IdSource for Ids {
-    fn take(
-        &self,
-        region: RegionDescriptor,
-        count: u32,
-        _: SplitReason,
-    ) -> BoxFuture<'static, Result<Vec<NewRegionIds>, IdsError>> {
+impl SplitIds for Ids {
+    fn ask(&self, region: &RegionDescriptor, count: usize, responder: Responder<Option<SplitIdsAnswer>>) {
         let mut given = self.given.lock();
         let mut next = || {
             *given += 1;
             5000 + *given
         };
-        let new =
-            |_| NewRegionIds { region: next().into(), peers: region.peers.iter().map(|_| next().into()).collect() };
+        let new = |_| RegionIds { region: next().into(), peers: region.peers.iter().map(|_| next().into()).collect() };
         let ids = (0..count).map(new).collect();
-        let out = self.are_out.load(Ordering::Relaxed);
-        std::future::ready(if out { Err(IdsError("nobody answers".to_owned())) } else { Ok(ids) }).boxed()
+        responder.respond((!self.are_out.load(Ordering::Relaxed)).then_some(ids));
     }
+}
 
-    fn made(&self, regions: Vec<RegionDescriptor>) -> BoxFuture<'static, Result<(), IdsError>> {
+impl SplitReports for Ids {
+    fn made(&self, regions: Vec<RegionDescriptor>) {
         self.made.lock().push(regions);
-        std::future::ready(Ok(())).boxed()
     }
 }
 
@@ -105,6 +97,7 @@ pub struct TestStore {
     pub http: SocketAddr,
     pub registry: Registry,
     pub ids: Ids,
+    pub differing: Differing,
     running: Option<RunningStore>,
     /// Dropping it ends the servers.
     _stop: oneshot::Sender<()>,
@@ -142,9 +135,9 @@ impl TestStore {
         settle(&handle).await;
 
         let (stop, stopped) = oneshot::channel::<()>();
-        let ids = Ids::default();
-        let (grpc, http) = serve(&handle, kv, &registry, ids.clone(), stopped).await;
-        Self { disk, handle, regions, grpc, http, registry, ids, running: Some(running), _stop: stop }
+        let (ids, differing) = (Ids::default(), Differing::default());
+        let (grpc, http) = serve(&handle, kv, &registry, ids.clone(), differing.clone(), stopped).await;
+        Self { disk, handle, regions, grpc, http, registry, ids, differing, running: Some(running), _stop: stop }
     }
 
     pub async fn client(&self) -> TikvClient<Channel> {
@@ -225,16 +218,19 @@ async fn serve(
     kv: KvConfig,
     registry: &Registry,
     ids: Ids,
+    differing: Differing,
     stopped: oneshot::Receiver<()>,
 ) -> (SocketAddr, SocketAddr) {
     let (grpc_listener, grpc) = listen().await;
     let (http_listener, http) = listen().await;
     let metrics = Arc::new(ServerMetrics::new(registry, StoreId(STORE)));
-    let service = TikvService::new(handle.clone(), kv, metrics, observe::discard_logger());
-    let config = serde_json::json!({ "raftstore": { "pollers": 1 } });
-    let source = Arc::new(StoreStatus::new(handle.clone(), registry.clone(), config, "8.5.6", 1_700_000_000));
-    let health = health::service(handle.clone());
+    handle.attach_split_ids(Arc::new(ids.clone()));
     let splits = Splits::new(handle.clone(), Arc::new(ids), observe::discard_logger());
+    let service = TikvService::new(handle.clone(), splits.clone(), kv, metrics, observe::discard_logger());
+    let config = serde_json::json!({ "raftstore": { "pollers": 1 } });
+    let source =
+        Arc::new(StoreStatus::new(handle.clone(), registry.clone(), differing, config, "8.5.6", 1_700_000_000));
+    let health = health::service(handle.clone());
     let operations = StoreOperations::new(handle.clone(), splits, observe::discard_logger()).routes();
     tokio::spawn(async move {
         let server = Server::builder().add_service(service.into_server()).add_service(health);

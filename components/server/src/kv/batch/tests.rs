@@ -13,10 +13,11 @@ use region::{RegionMessage, Role};
 use runtime::clock::ManualClock;
 use store::layout::static_regions;
 use store::{Engines, Outbox, RegionView, Stepper, Store, StoreConfig, StoreError, StoreObserver, Surroundings};
-use types::{ClusterId, InstanceId, StoreId};
+use types::{ClusterId, InstanceId, RegionDescriptor, StoreId};
 
 use super::*;
 use crate::kv::{KvConfig, TikvService};
+use crate::moves::{SplitReports, Splits};
 
 struct Nobody;
 
@@ -34,6 +35,10 @@ impl StoreObserver for Nobody {
     fn store_failed(&self, error: &StoreError) {
         panic!("{error}");
     }
+}
+
+impl SplitReports for Nobody {
+    fn made(&self, _: Vec<RegionDescriptor>) {}
 }
 
 /// A store of one region that does something only when it is told to, so that a test sees what is under way.
@@ -98,7 +103,9 @@ impl Test {
     fn of(stepper: Stepper, bound: usize, messages: Messages) -> Self {
         let metrics = Arc::new(ServerMetrics::new(&Registry::new(), StoreId(1)));
         let config = KvConfig { max_requests_per_stream: bound, ..KvConfig::default() };
-        let service = TikvService::new(stepper.handle(), config, Arc::clone(&metrics), observe::discard_logger());
+        let (store, logger) = (stepper.handle(), observe::discard_logger());
+        let splits = Splits::new(store.clone(), Arc::new(Nobody), logger.clone());
+        let service = TikvService::new(store, splits, config, Arc::clone(&metrics), logger);
         let stream = Some(service.open_stream(messages));
         Self { stepper, metrics, wakes: Arc::default(), stream }
     }
