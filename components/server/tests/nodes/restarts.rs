@@ -1,119 +1,12 @@
-//! Whole nodes in one process, over real sockets and disks: how stores join, die, and come back.
+//! How stores join, die, and come back.
 
-#![allow(clippy::unwrap_used)]
-
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
-use client::RawClient;
 use observe::Registry;
-use server::config::Config;
 use server::node::{CoordinatorNode, NodeError, StoreNode};
-use slog::Logger;
 use store::StoreState;
-use tempfile::TempDir;
-use tokio::runtime::Runtime;
 
-/// Longest that a condition may take; only a hang meets it.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct Cluster {
-    data: TempDir,
-    registry: Registry,
-    coordinator: Option<CoordinatorNode>,
-    coordinator_address: String,
-    stores: Vec<Option<StoreNode>>,
-    addresses: Vec<String>,
-    runtime: Runtime,
-}
-
-fn logger() -> Logger {
-    observe::discard_logger()
-}
-
-fn coordinator_config(data: &Path, address: &str) -> Config {
-    let mut config = Config::default();
-    config.coordinator.addr = address.to_owned();
-    config.coordinator.status_addr = "127.0.0.1:0".to_owned();
-    config.coordinator.data_dir = data.join("coordinator");
-    config.coordinator.split_keys = ["g", "p"].map(str::to_owned).to_vec();
-    config
-}
-
-fn store_config(dir: &Path, coordinator: &str, address: &str) -> Config {
-    let mut config = Config::default();
-    config.server.addr = address.to_owned();
-    config.server.status_addr = "127.0.0.1:0".to_owned();
-    config.server.data_dir = dir.to_owned();
-    config.server.pd_endpoints = vec![coordinator.to_owned()];
-    config
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let coordinator =
-            CoordinatorNode::start(&coordinator_config(data.path(), "127.0.0.1:0"), &Registry::new(), &logger())
-                .unwrap();
-        let address = coordinator.address().to_owned();
-        let registry = Registry::new();
-        // Stores of a fresh cluster wait for each other.
-        let starting: Vec<_> = (0..3)
-            .map(|at| {
-                let config = store_config(&data.path().join(at.to_string()), &address, "127.0.0.1:0");
-                let registry = registry.clone();
-                std::thread::spawn(move || StoreNode::start(&config, &registry, &logger()).unwrap())
-            })
-            .collect();
-        let stores: Vec<_> = starting.into_iter().map(|starting| Some(starting.join().unwrap())).collect();
-        let addresses = stores.iter().flatten().map(|store| store.address().to_owned()).collect();
-        let runtime = Runtime::new().unwrap();
-        Self {
-            data,
-            registry,
-            coordinator: Some(coordinator),
-            coordinator_address: address,
-            stores,
-            addresses,
-            runtime,
-        }
-    }
-
-    fn dir(&self, at: usize) -> std::path::PathBuf {
-        self.data.path().join(at.to_string())
-    }
-
-    fn config(&self, at: usize) -> Config {
-        store_config(&self.dir(at), &self.coordinator_address, &self.addresses[at])
-    }
-
-    fn open(&self, at: usize) -> Result<StoreNode, NodeError> {
-        StoreNode::start(&self.config(at), &self.registry, &logger())
-    }
-
-    fn client(&self) -> RawClient {
-        self.runtime.block_on(RawClient::connect([self.coordinator_address.clone()])).unwrap()
-    }
-
-    fn put(&self, client: &RawClient, key: &str, value: &str) {
-        let (key, value) = (key.to_owned(), value.to_owned());
-        self.runtime.block_on(client.put(key, value)).unwrap();
-    }
-
-    fn get(&self, client: &RawClient, key: &str) -> Option<String> {
-        let value = self.runtime.block_on(client.get(key.to_owned())).unwrap();
-        value.map(|value| String::from_utf8(value.to_vec()).unwrap())
-    }
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not come");
-        std::thread::yield_now();
-    }
-}
+use crate::cluster::{Cluster, coordinator_config, http_get, logger, store_config, wait_until};
 
 const KEYS: [&str; 4] = ["apple", "kiwi", "quince", "zucchini"];
 
@@ -226,13 +119,4 @@ fn every_status_path_answers() {
     assert_eq!(ASKED.load(Ordering::Relaxed), 12);
     assert!(http_get(addresses[0], "/metrics").contains("raftyard_append_log_duration_seconds"));
     assert!(http_get(addresses[1], "/metrics").contains("raftyard_pd_"));
-}
-
-fn http_get(address: &str, path: &str) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
