@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use client::RawClient;
 use region::Role;
 use server::config::Config;
 use store::RegionView;
@@ -164,4 +165,35 @@ fn regions_are_moved_split_and_led_elsewhere_under_load() {
         found.contains("\"id\":") && !found.ends_with("null")
     });
     load.end(&cluster);
+}
+
+#[test]
+fn the_regions_of_a_wiped_store_are_repaired() {
+    let mut cluster = Cluster::with(hasty);
+    let client = cluster.client();
+    let keys = ["apple", "kiwi", "quince"];
+    keys.iter().for_each(|key| cluster.put(&client, key, "kept"));
+    // However full the disk of this machine is.
+    cluster.set(r#"{"max-store-down-time": "1s", "low-space-ratio": 1.0}"#);
+    let regions = keys.map(|key| cluster.region_at(key));
+
+    let lost = cluster.id(0);
+    cluster.stores[0].take().unwrap().kill();
+    std::fs::remove_dir_all(cluster.dir(0)).unwrap();
+    let fourth = cluster.add_store();
+    assert_ne!(cluster.id(fourth), lost, "an empty disk is another store");
+    for (key, region) in keys.into_iter().zip(regions) {
+        wait_until("a replacement", || {
+            cluster.voters(region).is_some_and(|voters| {
+                voters.len() == 3 && voters.contains(&cluster.id(fourth)) && !voters.contains(&lost)
+            })
+        });
+        cluster.put(&client, key, "and goes on");
+    }
+    // With the fourth store, the other two are a majority no more by themselves: it really has the data.
+    cluster.stores[1].take().unwrap().kill();
+    let client: RawClient = cluster.client();
+    for key in keys {
+        assert_eq!(cluster.get(&client, key).unwrap(), "and goes on");
+    }
 }
