@@ -141,7 +141,12 @@ async fn leaders_are_handed_over(ctl: &Ctl) {
     };
     led_by(&to).await;
     let to = follower(&ctl.json(&["region", &number]));
-    ctl.says(&["operator", "add", "transfer-leader", &number, &to]);
+    // A leader that is new does not know yet who has caught up.
+    until("the placement driver takes it up", async || {
+        let (status, said) = ctl.ends(&["operator", "add", "transfer-leader", &number, &to]);
+        if status == Some(0) { Ok(()) } else { Err(said) }
+    })
+    .await;
     led_by(&to).await;
     until("the operator has ended well", async || {
         let state = ctl.json(&["operator", "show", &number]);

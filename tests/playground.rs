@@ -107,3 +107,83 @@ fn commands_from_a_pipe_are_followed_by_service_until_sigterm() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("ok") && said.contains("store 1 is stopped"), "{said}");
 }
+
+/// The rows of a table that have this in one of their cells.
+fn rows<'a>(table: &'a str, cell: &str) -> Vec<&'a str> {
+    let cells = |row: &str| row.split(['│', '┆']).any(|found| found.trim() == cell);
+    table.lines().filter(|row| cells(row)).collect()
+}
+
+#[test]
+fn regions_are_split_and_moved_while_stores_come_and_go() {
+    // Ids are given out one after the other: three stores, a region with three peers, another one of the split, a store.
+    let commands = [
+        "put apple green",
+        "put pear yellow",
+        "split m",
+        "regions",
+        "add-store",
+        "move 4 1 12",
+        " regions",
+        "remove-store 2",
+        "  regions",
+        "stores",
+        "get apple",
+        "get pear",
+        "remove-store 3",
+        "move 4 1 9",
+        "quit",
+    ];
+    let (status, said) = run(&["playground", "--regions", "1"], &commands.join("\n"));
+    assert_eq!(status, Some(0), "{said}");
+    let parts = answer(&said, "split m");
+    assert_eq!((rows(&parts, "8").len(), rows(&parts, "4").len(), rows(&parts, "m").len()), (1, 1, 2), "{said}");
+    assert_eq!(rows(&answer(&said, "regions"), "1, 2, 3").len(), 2, "{said}");
+    assert_eq!(answer(&said, "add-store"), "store 12 has joined; `move` gives it regions", "{said}");
+    assert_eq!(answer(&said, "move 4 1 12"), "region 4 has moved from store 1 to store 12", "{said}");
+    assert_eq!(rows(&answer(&said, " regions"), "2, 3, 12").len(), 1, "{said}");
+    assert!(answer(&said, "remove-store 2").ends_with("store 2 is empty and gone"), "{said}");
+    assert_eq!(rows(&answer(&said, "  regions"), "1, 3, 12").len(), 2, "{said}");
+    assert_eq!(rows(&answer(&said, "stores"), "serving").len(), 3, "{said}");
+    assert_eq!(
+        (answer(&said, "get apple").as_str(), answer(&said, "get pear").as_str()),
+        ("green", "yellow"),
+        "{said}"
+    );
+    assert!(answer(&said, "remove-store 3").starts_with("error: "), "three replicas need three stores:\n{said}");
+    assert!(answer(&said, "move 4 1 9").starts_with("error: "), "{said}");
+}
+
+#[test]
+fn a_leader_that_is_cut_off_is_followed_by_another() {
+    let commands = [
+        "transfer 4 1",
+        "partition 1|2 3",
+        "put fruit apple",
+        "regions",
+        "watch",
+        "",
+        "partition 1|2|3",
+        "partition 1|9",
+        "partition one|2",
+        "heal",
+        "get fruit",
+        "quit",
+    ];
+    let (status, said) = run(&["playground", "--regions", "1"], &commands.join("\n"));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(answer(&said, "partition 1|2 3"), "the network is cut; `heal` mends it", "{said}");
+    assert_eq!(answer(&said, "put fruit apple"), "ok", "{said}");
+    let leader = rows(&answer(&said, "regions"), "4").first().map(|row| cell(row, 3)).unwrap();
+    assert!(["2", "3"].contains(&leader.as_str()), "store {leader} leads:\n{said}");
+    assert_eq!(rows(&answer(&said, "watch"), "1, 2, 3").len(), 1, "{said}");
+    assert!(answer(&said, "partition 1|9").contains("there is no store 9"), "{said}");
+    assert!(answer(&said, "partition one|2").contains("\"one\" is no side"), "{said}");
+    assert_eq!(answer(&said, "heal"), "all stores reach each other", "{said}");
+    assert_eq!(answer(&said, "get fruit"), "apple", "{said}");
+}
+
+/// A cell of a row; the first is 0.
+fn cell(row: &str, place: usize) -> String {
+    row.split(['│', '┆']).nth(place + 1).unwrap_or_default().trim().to_owned()
+}

@@ -142,7 +142,7 @@ impl CtlError {
     }
 
     /// The error's stable code.
-    pub fn code(&self) -> ErrorCode {
+    pub const fn code(&self) -> ErrorCode {
         ErrorCode(match self {
             Self::Key(_) => "RY-CTL-001",
             Self::Usage(_) => "RY-CTL-002",

@@ -1,6 +1,7 @@
 //! A coordinator and stores in this process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -17,14 +18,18 @@ use types::{RegionId, RequestError, Responder, StoreId};
 
 use super::error::PlaygroundError;
 use super::interrupt::Interrupt;
+use super::network::Network;
 use super::status::{self, RegionRow, StoreRow};
-use super::{keys, ports};
+use super::{MAX_STORES, keys, ports};
 
 /// Replicas of each region where there are as many stores.
 const REPLICAS: usize = 3;
 
 /// How often a start looks whether it was interrupted, and whether the store before has its id.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What the directories of stores are called, but for their numbers.
+const STORE_DIR: &str = "store-";
 
 /// How long a transfer of a leader may take.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -53,17 +58,21 @@ pub struct Surroundings {
 
 /// The running cluster. Each process of it has a metric registry of its own, as if it were one.
 pub struct Cluster {
-    coordinator: CoordinatorNode,
+    pub(super) coordinator: CoordinatorNode,
     pd: PdClient,
-    members: BTreeMap<StoreId, Member>,
-    around: Surroundings,
+    data_dir: PathBuf,
+    pub(super) members: BTreeMap<StoreId, Member>,
+    network: Network,
+    pub(super) around: Surroundings,
 }
 
 /// A store, whether it runs or not.
-struct Member {
+pub(super) struct Member {
     /// With the addresses that it got, so that it comes back at the same.
-    config: Config,
-    node: Option<StoreNode>,
+    pub(super) config: Config,
+    pub(super) node: Option<StoreNode>,
+    /// Counted from 1; tells its directory and its usual ports.
+    pub(super) number: usize,
 }
 
 impl Cluster {
@@ -72,50 +81,87 @@ impl Cluster {
     /// # Errors
     /// When one of them cannot start, or the process shall end.
     pub fn start(plan: &ClusterPlan, around: Surroundings) -> Result<Self, PlaygroundError> {
-        let stores = plan.stores.max(stores_in(&plan.data_dir));
-        let mut config = coordinator_config(plan, stores);
+        let numbers = numbers(plan.stores, &stores_in(&plan.data_dir)?);
+        let mut config = coordinator_config(plan, numbers.len());
         let coordinator = ports::start_at_free_ports(&mut config, |config| {
             CoordinatorNode::start(config, &Registry::new(), &around.logger)
         })?;
         let endpoint = coordinator.address().to_owned();
         let pd = PdClient::connect(PdConfig::new([&endpoint]), around.logger.clone());
         let pd = around.runtime.block_on(around.interrupt.or(pd))?;
-        let mut cluster = Self { coordinator, pd, members: BTreeMap::new(), around };
-        let (sender, started) = sync_channel(stores);
-        for number in 1..=stores {
-            let config = store_config(plan, &endpoint, number);
+        let (members, network) = (BTreeMap::new(), Network::new(around.runtime.clone()));
+        let data_dir = plan.data_dir.clone();
+        let mut cluster = Self { coordinator, pd, data_dir, members, network, around };
+        let (sender, started) = sync_channel(numbers.len());
+        for (before, number) in numbers.iter().enumerate() {
+            let config = store_config(&plan.data_dir, &endpoint, *number);
             let store_dir = config.server.data_dir.clone();
-            cluster.start_in_background(config, sender.clone())?;
-            cluster.wait_named(&store_dir, number, &started)?;
+            cluster.start_in_background(config, *number, sender.clone())?;
+            cluster.wait_named(&store_dir, before + 1, &started)?;
         }
-        while cluster.members.len() < stores {
+        while cluster.members.len() < numbers.len() {
             cluster.take_started(&started)?;
         }
+        cluster.hurry()?;
         Ok(cluster)
     }
 
+    /// Starts one more store, which joins the cluster; gives its id. Blocks.
+    ///
+    /// # Errors
+    /// When there are as many as there may be, or it cannot start.
+    pub fn add(&mut self) -> Result<StoreId, PlaygroundError> {
+        let taken: BTreeSet<usize> = self.members.values().map(|member| member.number).collect();
+        if taken.len() >= MAX_STORES {
+            return Err(PlaygroundError::TooMany(MAX_STORES));
+        }
+        let number = (1..).find(|number| !taken.contains(number)).expect("numbers do not end");
+        let before: BTreeSet<StoreId> = self.members.keys().copied().collect();
+        let config = store_config(&self.data_dir, self.coordinator.address(), number);
+        let (sender, started) = sync_channel(1);
+        self.start_in_background(config, number, sender)?;
+        loop {
+            self.take_started(&started)?;
+            if let Some(id) = self.members.keys().find(|id| !before.contains(id)) {
+                return Ok(*id);
+            }
+        }
+    }
+
+    /// The network between the stores.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// A start waits for the others to join, so each has a thread.
-    fn start_in_background(&self, mut config: Config, started: SyncSender<Started>) -> Result<(), PlaygroundError> {
-        let logger = self.around.logger.clone();
+    fn start_in_background(
+        &self,
+        mut config: Config,
+        number: usize,
+        started: SyncSender<Started>,
+    ) -> Result<(), PlaygroundError> {
+        let (logger, network) = (self.around.logger.clone(), self.network.clone());
         let start = move || {
-            let node =
-                ports::start_at_free_ports(&mut config, |config| StoreNode::start(config, &Registry::new(), &logger));
+            let node = ports::start_at_free_ports(&mut config, |config| {
+                let through = |from, outside| network.seen_from(from, outside);
+                StoreNode::start_through(config, &Registry::new(), &logger, through)
+            });
             // Nobody waits any more when the process ends.
-            let _ = started.send(Started { config, node });
+            let _ = started.send(Started { config, number, node });
         };
         ThreadSpawner.spawn("start-store", Box::new(start)).map_err(PlaygroundError::Threads)?;
         Ok(())
     }
 
-    /// Waits until the store with this number has its id, so that the next one gets a higher one. A fresh store writes
+    /// Waits until so many stores have an id, the last of them the one in this directory, so that the next one gets a higher one. A fresh store writes
     /// its id down before it waits for others; one that is not fresh waits for nobody.
     fn wait_named(
         &mut self,
         store_dir: &Path,
-        number: usize,
+        stores: usize,
         started: &Receiver<Started>,
     ) -> Result<(), PlaygroundError> {
-        while self.members.len() < number && intent::read(store_dir).map_err(NodeError::from)?.is_none() {
+        while self.members.len() < stores && intent::read(store_dir).map_err(NodeError::from)?.is_none() {
             self.take_started(started)?;
         }
         Ok(())
@@ -130,11 +176,11 @@ impl Cluster {
         }
     }
 
-    fn take_in(&mut self, Started { mut config, node }: Started) -> Result<(), PlaygroundError> {
+    fn take_in(&mut self, Started { mut config, number, node }: Started) -> Result<(), PlaygroundError> {
         let node = node?;
         node.address().clone_into(&mut config.server.addr);
         node.status_address().clone_into(&mut config.server.status_addr);
-        self.members.insert(node.store_id(), Member { config, node: Some(node) });
+        self.members.insert(node.store_id(), Member { config, node: Some(node), number });
         Ok(())
     }
 
@@ -192,16 +238,16 @@ impl Cluster {
         if member.node.is_some() {
             return Err(PlaygroundError::Running(store));
         }
-        let config = member.config.clone();
+        let (config, number) = (member.config.clone(), member.number);
         let (sender, started) = sync_channel(1);
-        self.start_in_background(config, sender)?;
+        self.start_in_background(config, number, sender)?;
         while self.member(store)?.node.is_none() {
             self.take_started(&started)?;
         }
         Ok(())
     }
 
-    fn member(&mut self, store: StoreId) -> Result<&mut Member, PlaygroundError> {
+    pub(super) fn member(&mut self, store: StoreId) -> Result<&mut Member, PlaygroundError> {
         let known: Vec<StoreId> = self.members.keys().copied().collect();
         self.members.get_mut(&store).ok_or(PlaygroundError::UnknownStore { given: store, known })
     }
@@ -251,6 +297,7 @@ impl Cluster {
 /// A store that has started, or has not.
 struct Started {
     config: Config,
+    number: usize,
     node: Result<StoreNode, NodeError>,
 }
 
@@ -268,23 +315,38 @@ fn coordinator_config(plan: &ClusterPlan, stores: usize) -> Config {
     config
 }
 
-fn store_config(plan: &ClusterPlan, endpoint: &str, number: usize) -> Config {
+fn store_config(data_dir: &Path, endpoint: &str, number: usize) -> Config {
     let mut config = Config::default();
     let server = &mut config.server;
     server.addr = ports::store(number);
     server.status_addr = ports::store_status(number);
-    server.data_dir = store_dir(&plan.data_dir, number);
+    server.data_dir = store_dir(data_dir, number);
     server.pd_endpoints = vec![endpoint.to_owned()];
     config
 }
 
 fn store_dir(data_dir: &Path, number: usize) -> PathBuf {
-    data_dir.join(format!("store-{number}"))
+    data_dir.join(format!("{STORE_DIR}{number}"))
 }
 
-/// How many stores an earlier playground left in the data directory: a cluster is not whole without them.
-fn stores_in(data_dir: &Path) -> usize {
-    (1..).take_while(|number| store_dir(data_dir, *number).is_dir()).count()
+/// The numbers of the stores that an earlier playground left in the data directory: a cluster is not whole without them.
+fn stores_in(data_dir: &Path) -> Result<BTreeSet<usize>, PlaygroundError> {
+    let failed = |source| PlaygroundError::DataDir { path: data_dir.display().to_string(), source };
+    let mut numbers = BTreeSet::new();
+    for entry in fs::read_dir(data_dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(STORE_DIR)?.parse().ok());
+        numbers.extend(number.filter(|number| store_dir(data_dir, *number).is_dir()));
+    }
+    Ok(numbers)
+}
+
+/// The numbers of all stores: of those that there were, and of so many more that `stores` are reached.
+fn numbers(stores: usize, known: &BTreeSet<usize>) -> Vec<usize> {
+    let fresh = (1..).filter(|number| !known.contains(number)).take(stores.saturating_sub(known.len()));
+    let mut numbers: Vec<usize> = known.iter().copied().chain(fresh).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 #[cfg(test)]
@@ -309,7 +371,7 @@ mod tests {
 
     #[test]
     fn stores_have_their_own_places() {
-        let [one, two] = [1, 2].map(|number| store_config(&plan(3, 16), "127.0.0.1:2379", number).server);
+        let [one, two] = [1, 2].map(|number| store_config(Path::new("/d"), "127.0.0.1:2379", number).server);
         assert_ne!((&one.addr, &one.status_addr, &one.data_dir), (&two.addr, &two.status_addr, &two.data_dir));
         assert_eq!(one.pd_endpoints, ["127.0.0.1:2379"]);
     }
@@ -317,10 +379,20 @@ mod tests {
     #[test]
     fn stores_of_an_earlier_playground_are_found() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(stores_in(dir.path()), 0);
+        assert_eq!(stores_in(dir.path()).unwrap(), BTreeSet::new());
         for number in [1, 2, 4] {
-            std::fs::create_dir(store_dir(dir.path(), number)).unwrap();
+            fs::create_dir(store_dir(dir.path(), number)).unwrap();
         }
-        assert_eq!(stores_in(dir.path()), 2);
+        fs::write(dir.path().join("store-9"), "").unwrap();
+        assert_eq!(stores_in(dir.path()).unwrap(), BTreeSet::from([1, 2, 4]));
+        assert!(stores_in(&dir.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn stores_take_the_places_of_those_that_left() {
+        assert_eq!(numbers(3, &BTreeSet::new()), [1, 2, 3]);
+        assert_eq!(numbers(3, &BTreeSet::from([1, 3, 4])), [1, 3, 4]);
+        assert_eq!(numbers(4, &BTreeSet::from([1, 3])), [1, 2, 3, 4]);
+        assert_eq!(numbers(1, &BTreeSet::from([2, 3])), [2, 3]);
     }
 }

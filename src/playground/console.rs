@@ -1,10 +1,12 @@
 //! Lines from standard input, read by a thread of their own: a blocked read must not keep the process from ending.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::time::Duration;
 
 use runtime::spawn::{Spawner, ThreadSpawner};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::error::PlaygroundError;
 use super::interrupt::Interrupt;
@@ -73,6 +75,24 @@ impl Console {
             _ => {}
         }
         Ok(line?.map_or(Said::Nothing, Said::Line))
+    }
+
+    /// Waits for Enter, or the end, for this long at most; says whether it came.
+    ///
+    /// # Errors
+    /// When reading fails, or the process shall end.
+    pub fn entered(
+        &mut self,
+        runtime: &Handle,
+        interrupt: &Interrupt,
+        within: Duration,
+    ) -> Result<bool, PlaygroundError> {
+        runtime.block_on(interrupt.or(async {
+            match timeout(within, self.lines.recv()).await {
+                Ok(line) => line.transpose().map(|_| true),
+                Err(_) => Ok::<_, io::Error>(false),
+            }
+        }))
     }
 }
 

@@ -9,6 +9,7 @@ use types::{ErrorCode, RegionId, RequestError, StoreId};
 
 use super::prompt::PromptError;
 use crate::commands::Failure;
+use crate::ctl::CtlError;
 
 /// Why something that was asked of the playground was not done.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,20 @@ pub enum PlaygroundError {
     /// A region refused.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The placement driver or a store refused what it was asked over HTTP.
+    #[error(transparent)]
+    Ctl(#[from] CtlError),
+    /// A region was not moved.
+    #[error("region {region} was not moved: {reason}; `regions` shows where it is")]
+    NotMoved {
+        /// The region.
+        region: RegionId,
+        /// How its operator ended.
+        reason: String,
+    },
+    /// There are as many stores as there may be.
+    #[error("there are {0} stores, and no more may be here: `remove-store` takes one away")]
+    TooMany(usize),
     /// The line at the prompt is no command.
     #[error(transparent)]
     Prompt(#[from] PromptError),
@@ -95,6 +110,7 @@ impl PlaygroundError {
             Self::Node(error) => return error.code(),
             Self::Client(error) => return error.code(),
             Self::Request(error) => return error.code(),
+            Self::Ctl(error) => return error.code(),
             Self::Prompt(_) => "RY-PLAY-001",
             Self::Log(_) => "RY-PLAY-002",
             Self::UnknownStore { .. } => "RY-PLAY-003",
@@ -107,6 +123,8 @@ impl PlaygroundError {
             Self::Threads(_) => "RY-PLAY-010",
             Self::Terminal(_) => "RY-PLAY-011",
             Self::Interrupted(_) => "RY-PLAY-012",
+            Self::NotMoved { .. } => "RY-PLAY-013",
+            Self::TooMany(_) => "RY-PLAY-014",
         })
     }
 }

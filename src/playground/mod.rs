@@ -3,7 +3,7 @@
 //! The thread that runs it stays outside of any tokio runtime, because starting and ending a node blocks; what a client
 //! does runs on a small runtime of the playground's own.
 //!
-//! Reading order: [`run`], [`cluster`], [`session`], [`prompt`], [`load`], then the helpers.
+//! Reading order: [`run`], [`cluster`], [`session`], [`prompt`], [`moves`], [`network`], [`load`], then the helpers.
 
 mod cluster;
 mod console;
@@ -12,13 +12,16 @@ mod error;
 mod interrupt;
 mod keys;
 mod load;
+mod moves;
+mod network;
 mod ports;
 mod progress;
 mod prompt;
 mod session;
 mod status;
 mod tables;
-mod words;
+mod watch;
+pub mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -39,7 +42,7 @@ use session::Session;
 use crate::commands::signals::Signals;
 
 /// Most stores: each has engines and threads of its own.
-const MAX_STORES: i64 = 32;
+const MAX_STORES: usize = 32;
 
 /// Threads that run clients.
 const CLIENT_THREADS: usize = 2;
@@ -48,7 +51,7 @@ const CLIENT_THREADS: usize = 2;
 #[derive(Clone, Debug, Args)]
 pub struct PlaygroundArgs {
     /// Stores.
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u16).range(1..=MAX_STORES))]
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u16).range(1..=MAX_STORES as i64))]
     stores: u16,
     /// Regions that a fresh cluster begins with.
     #[arg(long, default_value = "16",

@@ -1,8 +1,12 @@
 //! What may be said at the prompt.
 
+use std::collections::BTreeSet;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use types::StoreId;
 
+use super::network::Sides;
 use super::words::{OpenQuote, split_words};
 
 /// Pairs that `scan` shows unless it is told otherwise.
@@ -40,6 +44,42 @@ pub enum PromptCommand {
         #[arg(value_name = "STORE")]
         store: u64,
     },
+    /// Cut regions at keys.
+    Split {
+        /// The keys; each begins a region then.
+        #[arg(value_name = "KEY", required = true, allow_hyphen_values = true)]
+        keys: Vec<String>,
+    },
+    /// Replace a region's peer on one store by one on another.
+    Move {
+        /// The region's id.
+        #[arg(value_name = "REGION")]
+        region: u64,
+        /// The store that gives it away.
+        #[arg(value_name = "FROM")]
+        from: u64,
+        /// The store that gets it.
+        #[arg(value_name = "TO")]
+        to: u64,
+    },
+    /// Start one more store.
+    AddStore,
+    /// Empty a store, end it and remove its data.
+    RemoveStore {
+        /// The store's id.
+        #[arg(value_name = "STORE")]
+        store: u64,
+    },
+    /// Cut the network between sides of stores, such as 1|2 3; stores not named are one side.
+    Partition {
+        /// The sides; see [`sides`].
+        #[arg(value_name = "STORE…|STORE…", required = true)]
+        words: Vec<String>,
+    },
+    /// Mend the network.
+    Heal,
+    /// Show the regions as they change, until Enter.
+    Watch,
     /// Set a key.
     Put {
         /// The key.
@@ -100,6 +140,9 @@ pub enum PromptError {
         /// How it is said.
         usage: String,
     },
+    /// The sides of a cut are not said as they should be.
+    #[error("{0:?} is no side: write the stores of each side by their ids, and a bar between two sides, such as 1|2 3")]
+    Sides(String),
     /// The line cannot be split into words.
     #[error(transparent)]
     Quote(#[from] OpenQuote),
@@ -152,6 +195,28 @@ fn usage_of(name: &str) -> Option<String> {
 fn usage(command: &clap::Command) -> String {
     let names = command.get_positionals().flat_map(|argument| argument.get_value_names().into_iter().flatten());
     names.fold(command.get_name().to_owned(), |usage, name| format!("{usage} {name}"))
+}
+
+/// The sides of a cut: stores by their ids, with white space or commas between them, and bars between two sides.
+///
+/// # Errors
+/// When something is no id, or a store is on two sides.
+pub fn sides(words: &[String]) -> Result<Sides, PromptError> {
+    let mut named = BTreeSet::new();
+    let mut one = |text: &str| {
+        let id = text.parse().map(StoreId).ok().filter(|store| named.insert(*store));
+        id.ok_or_else(|| PromptError::Sides(text.to_owned()))
+    };
+    let said = words.join(" ");
+    let mut sides = Vec::new();
+    for side in said.split('|') {
+        let ids = side.split([' ', ',']).filter(|text| !text.is_empty());
+        let side: BTreeSet<StoreId> = ids.map(&mut one).collect::<Result<_, _>>()?;
+        if !side.is_empty() {
+            sides.push(side);
+        }
+    }
+    if sides.is_empty() { Err(PromptError::Sides(said)) } else { Ok(Sides(sides)) }
 }
 
 /// Every command with what it does.
@@ -207,6 +272,13 @@ mod tests {
             ("kill 2", PromptCommand::Kill { store: 2 }),
             ("restart 2", PromptCommand::Restart { store: 2 }),
             ("transfer 5 3", PromptCommand::Transfer { region: 5, store: 3 }),
+            ("split m t", PromptCommand::Split { keys: vec!["m".into(), "t".into()] }),
+            ("move 4 1 5", PromptCommand::Move { region: 4, from: 1, to: 5 }),
+            ("add-store", PromptCommand::AddStore),
+            ("remove-store 2", PromptCommand::RemoveStore { store: 2 }),
+            ("partition 1|2 3", PromptCommand::Partition { words: vec!["1|2".into(), "3".into()] }),
+            ("heal", PromptCommand::Heal),
+            ("watch", PromptCommand::Watch),
             ("put fruit -1", PromptCommand::Put { key: "fruit".into(), value: "-1".into() }),
             (r#"put "a key" "a value""#, PromptCommand::Put { key: "a key".into(), value: "a value".into() }),
             ("get --help", PromptCommand::Get { key: "--help".into() }),
@@ -246,6 +318,22 @@ mod tests {
     }
 
     #[test]
+    fn sides_are_parted_by_bars() {
+        let said = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            sides(&words).map(|sides| format!("{:?}", sides.0)).map_err(|error| error.to_string())
+        };
+        for line in ["1|2 3", "1 | 2,3", "1|2  3|"] {
+            assert_eq!(said(line).unwrap(), "[{1}, {2, 3}]", "{line}");
+        }
+        assert_eq!(said("2").unwrap(), "[{2}]");
+        for (wrong, part) in [("1|one", "\"one\" is no side"), ("1|1", "\"1\" is no side"), ("|", "\"|\" is no side")] {
+            let error = said(wrong).unwrap_err();
+            assert!(error.starts_with(part), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn a_last_number_limits_a_scan() {
         let scan = |line: &str| {
             let Some(PromptCommand::Scan { words }) = parse(line).unwrap() else { panic!("{line} is a scan") };
@@ -266,9 +354,21 @@ mod tests {
     #[test]
     fn help_names_every_command_and_its_words() {
         let help = help();
-        for usage in
-            ["stores", "kill STORE", "transfer REGION STORE", "put KEY VALUE", "scan [START [END]] [LIMIT]", "quit"]
-        {
+        for usage in [
+            "stores",
+            "kill STORE",
+            "transfer REGION STORE",
+            "put KEY VALUE",
+            "scan [START [END]] [LIMIT]",
+            "quit",
+            "split KEY",
+            "move REGION FROM TO",
+            "add-store",
+            "remove-store STORE",
+            "partition STORE",
+            "heal",
+            "watch",
+        ] {
             assert!(help.contains(usage), "{usage} is missing in\n{help}");
         }
     }

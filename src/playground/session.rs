@@ -14,7 +14,10 @@ use super::cluster::{Cluster, Surroundings};
 use super::console::{Console, Said};
 use super::error::PlaygroundError;
 use super::load::Load;
+use super::moves::Removal;
+use super::network::Sides;
 use super::prompt::{self, PromptCommand, ScanRequest};
+use super::watch::Watch;
 use super::words::Readable;
 use super::{ports, tables};
 
@@ -29,6 +32,9 @@ const ELECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether they have.
 const ELECTION_LOOK: Duration = Duration::from_millis(20);
+
+/// How often `watch` looks.
+const WATCH_LOOK: Duration = Duration::from_millis(500);
 
 /// Whether the session goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +117,7 @@ impl Session {
         loop {
             self.tell_failures()?;
             match console.next(&self.around.runtime, &self.around.interrupt) {
-                Ok(Said::Line(line)) => match self.execute(&line) {
+                Ok(Said::Line(line)) => match self.execute(&line, &mut console) {
                     Ok(Flow::Continue) => {}
                     Ok(Flow::Quit) | Err(PlaygroundError::Interrupted(_)) => return Ok(()),
                     Err(PlaygroundError::Terminal(error)) => return Err(error.into()),
@@ -149,7 +155,7 @@ impl Session {
         Ok(())
     }
 
-    fn execute(&mut self, line: &str) -> Result<Flow, PlaygroundError> {
+    fn execute(&mut self, line: &str, console: &mut Console) -> Result<Flow, PlaygroundError> {
         let Some(command) = prompt::parse(line)? else {
             return Ok(Flow::Continue);
         };
@@ -164,6 +170,25 @@ impl Session {
             PromptCommand::Transfer { region, store } => {
                 self.cluster.transfer(region.into(), store.into())?;
                 format!("region {region} is led by store {store}")
+            }
+            PromptCommand::Split { keys } => self.split(keys)?,
+            PromptCommand::Move { region, from, to } => {
+                self.cluster.move_peer(region.into(), from.into(), to.into())?;
+                format!("region {region} has moved from store {from} to store {to}")
+            }
+            PromptCommand::AddStore => {
+                let store = self.cluster.add()?;
+                format!("store {store} has joined; `move` gives it regions")
+            }
+            PromptCommand::RemoveStore { store } => self.remove_store(store.into())?,
+            PromptCommand::Partition { words } => self.partition(prompt::sides(&words)?)?,
+            PromptCommand::Heal => {
+                self.cluster.network().heal();
+                "all stores reach each other".to_owned()
+            }
+            PromptCommand::Watch => {
+                self.watch(console)?;
+                return Ok(Flow::Continue);
             }
             PromptCommand::Put { key, value } => self.ask(self.client.put(key, value)).map(|()| "ok".to_owned())?,
             PromptCommand::Get { key } => match self.ask(self.client.get(key))? {
@@ -185,6 +210,51 @@ impl Session {
     fn restart(&mut self, store: StoreId) -> Result<String, PlaygroundError> {
         self.cluster.restart(store)?;
         Ok(format!("store {store} is back"))
+    }
+
+    fn split(&self, keys: Vec<String>) -> Result<String, PlaygroundError> {
+        let parts = self.cluster.split(keys.into_iter().map(Into::into).collect())?;
+        Ok(tables::parts(&parts).to_string())
+    }
+
+    fn remove_store(&mut self, store: StoreId) -> Result<String, PlaygroundError> {
+        let left = |regions| {
+            // Nobody may be reading any more; that is no reason to stop half-way.
+            let _ = writeln!(io::stdout(), "store {store} still holds {regions} regions");
+        };
+        Ok(match self.cluster.remove(store, left)? {
+            Removal::Left => format!("store {store} is empty and gone"),
+            Removal::Emptying(regions) => {
+                format!("store {store} goes on being emptied of {regions} regions; `remove-store {store}` waits again")
+            }
+        })
+    }
+
+    fn partition(&mut self, sides: Sides) -> Result<String, PlaygroundError> {
+        for store in sides.0.iter().flatten() {
+            self.cluster.member(*store)?;
+        }
+        let parted = async {
+            self.cluster.network().part(sides).await;
+            Ok::<_, PlaygroundError>(())
+        };
+        self.around.runtime.block_on(self.around.interrupt.or(parted))?;
+        Ok("the network is cut; `heal` mends it".to_owned())
+    }
+
+    /// Shows the regions until Enter.
+    fn watch(&mut self, console: &mut Console) -> Result<(), PlaygroundError> {
+        let mut watch = Watch::begin();
+        loop {
+            watch.show(tables::regions(&self.cluster.regions(), REGIONS_AT_START))?;
+            match console.entered(&self.around.runtime, &self.around.interrupt, WATCH_LOOK) {
+                Ok(false) => {}
+                ended => {
+                    watch.end()?;
+                    return ended.map(drop);
+                }
+            }
+        }
     }
 
     fn scan(&self, request: ScanRequest) -> Result<String, PlaygroundError> {

@@ -91,10 +91,12 @@ pub fn region_rows<'a>(nodes: impl Iterator<Item = &'a StoreNode> + Clone) -> Ve
 fn row(status: RegionStatus, bytes: u64, running: &[StoreId]) -> RegionRow {
     let leader = (status.role == Role::Leader).then_some(status.peer.store_id);
     let peers = status.descriptor.peers.iter().map(|peer| (peer.store_id, running.contains(&peer.store_id)));
+    let mut peers: Vec<_> = peers.collect();
+    peers.sort_unstable();
     RegionRow {
         id: status.descriptor.id,
         leader,
-        peers: peers.collect(),
+        peers,
         term: status.term,
         applied: status.apply_state.applied,
         bytes,

@@ -4,7 +4,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use indicatif::BinaryBytes;
 use store::StoreState;
-use types::StoreId;
+use types::{KeyRange, RegionId, StoreId};
 
 use super::status::{RegionRow, RunningStoreRow, StoreRow};
 use super::words::Readable;
@@ -58,6 +58,15 @@ pub fn regions(rows: &[RegionRow], limit: usize) -> String {
     }
 }
 
+/// A table of what there is behind a split.
+pub fn parts(parts: &[(RegionId, KeyRange)]) -> Table {
+    let mut table = table(&["region", "from", "to"], &[0]);
+    for (region, range) in parts {
+        table.add_row([region.to_string(), bound(&range.start, "(first)"), bound(&range.end, "(last)")]);
+    }
+    table
+}
+
 fn bound(key: &[u8], unbounded: &str) -> String {
     if key.is_empty() { unbounded.to_owned() } else { Readable(key).to_string() }
 }
@@ -80,7 +89,7 @@ fn table(header: &[&str], numbers: &[usize]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use types::{KeyRange, LogIndex, RegionId, Term};
+    use types::{LogIndex, Term};
 
     use super::*;
 

@@ -11,7 +11,7 @@ use runtime::spawn::ThreadSpawner;
 use slog::{Logger, info, o, warn};
 use store::{StopProgress, Store, StoreHandle, Surroundings};
 use tonic::transport::Server;
-use transport::{Collaborators, GrpcTransport, StoreIdentity, TransportConfig, TransportMetrics};
+use transport::{AddressResolver, Collaborators, GrpcTransport, StoreIdentity, TransportConfig, TransportMetrics};
 use types::StoreId;
 
 use super::PD_PAUSE;
@@ -53,9 +53,23 @@ impl StoreNode {
     /// # Errors
     /// See [`NodeError`].
     pub fn start(config: &Config, registry: &Registry, logger: &Logger) -> Result<Self, NodeError> {
+        Self::start_through(config, registry, logger, |_, resolver| resolver)
+    }
+
+    /// Starts a store as [`start`](Self::start) does, in a network that may have faults: the store with this id finds the
+    /// others by what `through` makes of the way in which it would find them otherwise.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn start_through(
+        config: &Config,
+        registry: &Registry,
+        logger: &Logger,
+        through: impl FnOnce(StoreId, Arc<dyn AddressResolver>) -> Arc<dyn AddressResolver>,
+    ) -> Result<Self, NodeError> {
         config.validate()?;
         let runtime = NodeRuntime::new("store", config.server.grpc_threads)?;
-        let started = runtime.block_on(start(config, registry, logger, &runtime))?;
+        let started = runtime.block_on(start(config, registry, logger, &runtime, through))?;
         let store = started.running.handle();
         Ok(Self { serving: Serving::new(runtime, started), store })
     }
@@ -104,6 +118,7 @@ async fn start(
     registry: &Registry,
     logger: &Logger,
     runtime: &NodeRuntime,
+    through: impl FnOnce(StoreId, Arc<dyn AddressResolver>) -> Arc<dyn AddressResolver>,
 ) -> Result<Started, NodeError> {
     let server = &config.server;
     let started = unix_seconds();
@@ -120,11 +135,12 @@ async fn start(
     let store_logger = logger.clone();
     let logger = logger.new(o!("store_id" => ident.store.0));
     let local = Arc::new(LocalStore::default());
+    let resolver = through(ident.store, Arc::new(PdResolver(pd.clone())));
     let transport = Arc::new(GrpcTransport::start(
         TransportConfig::default(),
         runtime.handle().clone(),
         StoreIdentity { cluster: ident.cluster, store: ident.store, instance: ident.instance },
-        Collaborators { receiver: local.clone(), resolver: Arc::new(PdResolver(pd.clone())), instances: local.clone() },
+        Collaborators { receiver: local.clone(), resolver, instances: local.clone() },
         TransportMetrics::new(registry, ident.store),
         logger.clone(),
     ));
