@@ -49,6 +49,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::playground::words::split_words;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -62,6 +63,25 @@ mod tests {
         for words in [["--stores", "0"], ["--regions", "0"], ["--regions", "100000000"], ["--value-size", "999999999"]]
         {
             assert!(parse(&words).is_err(), "{words:?}");
+        }
+    }
+
+    /// Every `raftyard ctl …` of a document, wherever it stands.
+    fn ctl_lines(document: &str) -> Vec<&str> {
+        let line = |(at, _)| document[at..].split(['`', '\n', '#']).next().unwrap_or_default().trim();
+        document.match_indices("raftyard ctl ").map(line).collect()
+    }
+
+    #[test]
+    fn what_documents_say_of_ctl_is_understood() {
+        let documents = [include_str!("../docs/operations.md"), include_str!("../README.md")];
+        let lines: Vec<&str> = documents.iter().flat_map(|document| ctl_lines(document)).collect();
+        assert!(lines.len() > 20, "operations.md shows commands: {lines:?}");
+        for line in lines {
+            let words = split_words(line).expect("quotes come in pairs");
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
         }
     }
 }
