@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::meta::{RegionState, descriptor_key, encode_descriptor, put_region};
 use engine::{ApplyState, ChangeKind, Child, Family, HashTask};
 use proto::log::CompactLog;
-use types::{LogIndex, MemberChange, RegionDescriptor, RequestError, SplitPlan, SplitRegions};
+use types::{LogIndex, MemberChange, PlantedBug, RegionDescriptor, RequestError, SplitPlan, SplitRegions};
 
 use crate::applier::{ApplyError, RegionApplier, compact_log};
 use crate::arbiter::Birth;
@@ -81,7 +81,10 @@ impl ApplyRound {
             Err(error) => return ChangeKind::Refused(error),
         };
         let mut born = Vec::with_capacity(children.len());
-        for descriptor in children {
+        for mut descriptor in children {
+            if self.planted.has(PlantedBug::ChildEpochNotRaised) {
+                descriptor.epoch.version = region.epoch.version;
+            }
             let peer = descriptor.peers[position];
             let (parent, parent_peer) = (derived.id, applier.peer);
             let created = self.arbiter.claim(Birth { child: &descriptor, peer, parent, parent_peer, index });

@@ -103,7 +103,7 @@ pub struct ApplyRound {
     /// What the next [`RoundOutcome`] holds so far; its `applied` and `round` are filled in at the end.
     pub(crate) outcome: RoundOutcome,
     failed: bool,
-    planted: PlantedBugs,
+    pub(crate) planted: PlantedBugs,
 }
 
 /// How far a region came in this round.

@@ -22,7 +22,8 @@ use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, Conf
 use slog::{info, warn};
 use types::entry::ENTRY_VERSION;
 use types::{
-    CommandKind, LogIndex, MemberChange, MemberChangeKind, Peer, PeerId, PeerRole, RegionDescriptor, RequestError,
+    CommandKind, LogIndex, MemberChange, MemberChangeKind, Peer, PeerId, PeerRole, PlantedBug, RegionDescriptor,
+    RequestError,
 };
 
 use crate::admin::{InFlight, InFlightCommand, leadership_lost};
@@ -130,6 +131,9 @@ impl Region {
             return Ok(());
         }
         if self.descriptor.is_joint() {
+            if self.config.planted.has(PlantedBug::JointForever) {
+                return Ok(());
+            }
             return self.leave_joint(effects);
         }
         let Some(plan) = self.leader().and_then(|leader| leader.plan.as_ref()) else { return Ok(()) };
@@ -243,7 +247,10 @@ impl Region {
         self.timeouts = ElectionTimeouts::new(&self.config, &self.descriptor, self.peer.id);
         match own {
             Some(peer) => self.peer = peer,
-            None => self.applies.stop(),
+            None => {
+                self.applies.stop();
+                self.doomed |= self.config.planted.has(PlantedBug::DestroyedAtApply);
+            }
         }
         effects.push(Effect::MembersChanged(Arc::clone(&self.descriptor)));
         self.settle_in_flight(index);
@@ -301,7 +308,8 @@ impl Region {
 
     fn has_caught_up(&self, member: PeerId) -> bool {
         let lag = self.last_index().0.saturating_sub(self.matched(member).0);
-        self.is_healthy(member) && !self.needs_snapshot(member) && lag <= MAX_PROMOTION_LAG
+        let early = self.config.planted.has(PlantedBug::PromotedTooEarly);
+        early || (self.is_healthy(member) && !self.needs_snapshot(member) && lag <= MAX_PROMOTION_LAG)
     }
 
     /// Checks that healthy voters are a majority wherever one is needed behind these changes. Gives the reason if not.

@@ -47,6 +47,9 @@ impl Region {
         let mut hard_state = from_raft_hard_state(&self.node.raft.hard_state());
         let mut demand = self.persists.demand(hard_state.term, hard_state.vote, hard_state.commit, !entries.is_empty());
         let planted = self.config.planted;
+        if planted.has(PlantedBug::ReadyHardState) && !entries.is_empty() {
+            hard_state = ready.hs().map(from_raft_hard_state).unwrap_or_default();
+        }
         if planted.has(PlantedBug::VoteNotPersisted) {
             hard_state.vote = PeerId(0);
         }

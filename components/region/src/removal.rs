@@ -11,7 +11,7 @@
 //! peer knows may be gone; then a placement driver helps, if there is one.
 
 use slog::info;
-use types::{LogIndex, Peer, PeerId, RegionEpoch};
+use types::{LogIndex, Peer, PeerId, PlantedBug, RegionEpoch};
 
 use crate::effect::{Destroy, Effect, Role};
 use crate::machine::{Region, RegionError};
@@ -48,14 +48,16 @@ impl Region {
     pub(crate) fn tell_removed(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
         let committed = LogIndex(self.node.raft.raft_log.committed);
         let (last, handing_over) = (self.last_index(), self.node.raft.lead_transferee.is_some());
+        let early = self.config.planted.has(PlantedBug::GcTooEarly);
         let Some(leader) = self.leader_mut() else { return Ok(()) };
         if leader.removed.to_tell.is_empty() {
             return Ok(());
         }
         let settled_at = leader.removed.settled_at;
-        if committed >= settled_at {
+        if committed >= settled_at || early {
             for peer in std::mem::take(&mut leader.removed.to_tell) {
-                if self.descriptor.peer(peer.id).is_none() {
+                let tells = !self.config.planted.has(PlantedBug::RemovedNeverTold);
+                if tells && self.descriptor.peer(peer.id).is_none() {
                     self.send_note(peer, Note::Gc, effects);
                 }
             }

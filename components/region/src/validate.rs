@@ -5,7 +5,7 @@
 
 use raft::StateRole;
 use raft::eraftpb::{Entry, Message, MessageType};
-use types::{LogIndex, PeerId, Term};
+use types::{LogIndex, PeerId, PlantedBug, Term};
 
 use crate::machine::Region;
 use crate::message::RegionMessage;
@@ -147,7 +147,8 @@ impl Region {
         let metadata = message.get_snapshot().get_metadata();
         let sane = metadata.index > 0 && metadata.index < MAX_NUMBER && metadata.term > 0;
         require(sane && metadata.term <= message.term, DropReason::BadSnapshot)?;
-        require(!self.is_replaying(), DropReason::Restrained)?;
+        let early = self.config.planted.has(PlantedBug::SnapshotWhileReplaying);
+        require(!self.is_replaying() || early, DropReason::Restrained)?;
         let fits = !self.is_removed() && self.descriptor_of(message.get_snapshot()).is_some();
         require(fits, DropReason::BadSnapshot)?;
         // An older one would make raft acknowledge what is lost.

@@ -37,7 +37,7 @@ impl Simulation {
             let open = self.what_is_open()?;
             let Some(open) = open else { return Ok(()) };
             if self.now > deadline {
-                return Err(format!("not within {} simulated seconds of peace: {open}", SETTLE_BOUND.as_secs()));
+                return Err(format!("settling: after {} simulated seconds of peace {open}", SETTLE_BOUND.as_secs()));
             }
             if self.now >= nudge_at {
                 nudge_at = self.now + NUDGE_INTERVAL;

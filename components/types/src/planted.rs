@@ -72,6 +72,32 @@ planted_bugs! {
         "A restarted voter votes at once, although it forgot whether it heard a leader a moment ago.";
     OlderGenerationAccepted = "older-generation-accepted", "D11",
         "A region takes the completion of what an older RawNode of its own had begun.";
+    ReadyHardState = "ready-hard-state", "D1",
+        "A record with entries carries the ready's hard state, which a skipped ready has left empty.";
+    ChildRecordLate = "child-record-late", "D7",
+        "The lifecycle record of a split's child is written behind its first hard state.";
+    FloorNotRaised = "floor-not-raised", "D7",
+        "A split's child is recorded, and its parent's commit floor is not raised to the split.";
+    DormantAnswers = "dormant-answers", "D8",
+        "A child that waits for its parent's replay begins as an empty peer, and answers.";
+    SnapshotWhileReplaying = "snapshot-while-replaying", "D8",
+        "A peer takes a snapshot before it has replayed what was committed when it started.";
+    RemovalUnfenced = "removal-unfenced", "D9",
+        "A removed peer is forgotten and its range released before its end is durable.";
+    RemovedNeverTold = "removed-never-told", "D9",
+        "A leader does not tell removed peers that the members can do without them.";
+    DestroyedAtApply = "destroyed-at-apply", "D9",
+        "A peer that applies its own removal destroys itself, whether the others can do without it or not.";
+    GcTooEarly = "gc-too-early", "D9",
+        "A leader tells removed peers to go before anything is committed under the new configuration.";
+    NextPeerForgotten = "next-peer-forgotten", "D9",
+        "The end of a peer does not note which peer ids may come next.";
+    SnapshotUnfenced = "snapshot-unfenced", "D10",
+        "A snapshot's marker is written without the fence before it.";
+    SnapshotClearsNewRange = "snapshot-clears-new-range", "D10",
+        "A snapshot clears the new range only, and leaves what the old one had beside it.";
+    MarkerDroppedEarly = "marker-dropped-early", "D10",
+        "A snapshot's marker is dropped before what it brought is durable.";
     SwapReadsEngine = "swap-reads-engine", "D12",
         "A compare-and-swap reads the state engine and misses what its own round wrote.";
     BootstrapUnfenced = "bootstrap-unfenced", "D14",
@@ -82,6 +108,12 @@ planted_bugs! {
         "A coordinator loads its state without a claim, before the first entry of its term is applied.";
     TimestampsFromClock = "timestamps-from-clock", "D16",
         "A new leadership takes its timestamps from the clock, and does not go on above the durable bound.";
+    ChildEpochNotRaised = "child-epoch-not-raised", "raftstore-rules §5",
+        "A split's child keeps its parent's version from before the split.";
+    JointForever = "joint-forever", "raftstore-rules §7",
+        "A leader does not leave a joint configuration.";
+    PromotedTooEarly = "promoted-too-early", "raftstore-rules §7",
+        "A learner is made a voter before it has caught up.";
     ReadUnconfirmed = "read-unconfirmed", "raft thesis §6.4",
         "A leader serves reads without having its leadership confirmed.";
     ReadBeforeApplied = "read-before-applied", "raft thesis §6.4",

@@ -32,6 +32,10 @@ fn check_marked(store: StoreId, marker: &SnapshotMarker, account: &StoreLedger) 
     let concerned = |descriptor: &RegionDescriptor| {
         descriptor.id == region || marker.clear.iter().any(|range| range.overlaps(&descriptor.range))
     };
+    ensure(NAME, visible.get(&region) == durable.get(&region), || {
+        let (now, then) = (visible.get(&region), durable.get(&region));
+        format!("region {region}: store {store} marks a snapshot, it has {now:?}, after a crash {then:?}")
+    })?;
     let all = visible.values().chain(durable.values()).map(|state| &state.descriptor);
     for other in all.filter(|descriptor| concerned(descriptor)).map(|descriptor| descriptor.id) {
         let of = |regions: &BTreeMap<RegionId, StateAccount>| {

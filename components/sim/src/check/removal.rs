@@ -149,8 +149,17 @@ impl Checker for Removal {
                         Ok(())
                     }
                     LogOp::Remove { region, .. } => {
-                        self.at_start.remove(&(store, *region));
-                        if marks(*region) { Ok(()) } else { self.on_removed(store, *region, ledger) }
+                        let committed = self.at_start.remove(&(store, *region)).unwrap_or_default();
+                        if !marks(*region) {
+                            return self.on_removed(store, *region, ledger);
+                        }
+                        let applied = ledger.state(store, *region).map(|state| state.apply_state.applied);
+                        ensure(NAME, applied.is_none_or(|applied| applied >= committed), || {
+                            format!(
+                                "region {region}: store {store} takes a snapshot when {applied:?} is applied, it started \
+                                 with {committed} committed"
+                            )
+                        })
                     }
                     _ => Ok(()),
                 })

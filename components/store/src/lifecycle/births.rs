@@ -9,7 +9,7 @@ use std::sync::Arc;
 use engine::{Birth, Child, Durability, HardState, Lifecycle, LogBatch, LogOp};
 use region::{Input, Split};
 use slog::info;
-use types::{LogIndex, PeerId, RegionDescriptor, RegionId};
+use types::{LogIndex, PeerId, PlantedBug, RegionDescriptor, RegionId};
 
 use super::claims::How;
 use super::{Task, early};
@@ -60,13 +60,19 @@ impl Births {
 
     /// What must be durable in L before any child begins.
     pub(crate) fn log_ops(&self, shared: &Shared) -> Vec<LogOp> {
+        let planted = shared.config.planted;
         let mut ops = vec![LogOp::RaiseCommitFloor { region: self.parent, floor: self.index }];
+        if planted.has(PlantedBug::FloorNotRaised) {
+            ops.clear();
+        }
         for child in self.children.iter().filter(|child| child.created) {
             let region = child.descriptor.id;
             if shared.lifecycle.claims.making(region) == Some(How::Anew) {
                 let lifecycle = self.lifecycle(child);
                 let (peer, hard_state) = (child.peer.id, HardState::BORN);
-                ops.push(LogOp::PutLifecycle { region, lifecycle });
+                if !planted.has(PlantedBug::ChildRecordLate) {
+                    ops.push(LogOp::PutLifecycle { region, lifecycle });
+                }
                 ops.push(LogOp::Append { region, peer, entries: Vec::new(), hard_state });
             }
         }

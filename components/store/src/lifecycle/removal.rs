@@ -10,6 +10,7 @@
 use engine::{Durability, Family, LogBatch, LogOp, StateBatch, meta};
 use region::Destroy;
 use slog::info;
+use types::{PeerId, PlantedBug};
 
 use super::clear;
 use super::worker::{Step, Tools};
@@ -65,11 +66,14 @@ impl Removal {
         meta::put_gone(&mut batch, &gone);
         tools.write(batch)?;
         fail_point!("removal-gone");
-        Ok(Step::Fence)
+        let early = tools.shared.config.planted.has(PlantedBug::RemovalUnfenced);
+        Ok(if early { Step::Done } else { Step::Fence })
     }
 
     fn forget(&mut self, tools: &mut Tools<'_>) -> Result<Step, StoreError> {
-        let (region, next_peer) = (self.destroy.descriptor.id, self.destroy.next_peer);
+        let region = self.destroy.descriptor.id;
+        let forgets = tools.shared.config.planted.has(PlantedBug::NextPeerForgotten);
+        let next_peer = if forgets { PeerId(0) } else { self.destroy.next_peer };
         // One that was fenced has a marker.
         let ops = vec![LogOp::Remove { region, next_peer }, LogOp::DropMarker { region }];
         let batch = LogBatch { ops };

@@ -13,7 +13,7 @@ use observe::metrics::SnapshotOutcome;
 use region::ApplySnapshot;
 use slog::{info, warn};
 use snapshot::{Received, Transfer};
-use types::{KeyRange, PeerId};
+use types::{KeyRange, PeerId, PlantedBug, PlantedBugs};
 
 use super::install;
 use super::worker::{Step, Tools};
@@ -51,9 +51,10 @@ impl Replacement {
     }
 
     /// The new range, and the old one, which may be larger.
-    fn ranges(&self) -> Vec<KeyRange> {
+    fn ranges(&self, planted: PlantedBugs) -> Vec<KeyRange> {
         let (old, new) = (&self.apply.old, &self.apply.descriptor.range);
-        if old.peers.is_empty() || new.encloses(&old.range) {
+        let new_alone = planted.has(PlantedBug::SnapshotClearsNewRange);
+        if old.peers.is_empty() || new.encloses(&old.range) || new_alone {
             return vec![new.clone()];
         }
         vec![new.clone(), old.range.clone()]
@@ -64,7 +65,12 @@ impl Replacement {
         let (from, index) = (self.apply.from.id, self.apply.apply_state.applied);
         self.arrived = shared.snapshots.incoming.take(region, from, index);
         let reserved = self.arrived.is_some()
-            && shared.lifecycle.claims.reserve(region, self.apply.peer.id, self.apply.generation, &self.ranges());
+            && shared.lifecycle.claims.reserve(
+                region,
+                self.apply.peer.id,
+                self.apply.generation,
+                &self.ranges(shared.config.planted),
+            );
         if !reserved {
             warn!(shared.around.logger, "snapshot given up: its keys are not free, or its data is gone";
                 "region" => region.0, "index" => index.0);
@@ -73,7 +79,7 @@ impl Replacement {
             return Step::Ended;
         }
         self.stage = Stage::Mark;
-        Step::Fence
+        if shared.config.planted.has(PlantedBug::SnapshotUnfenced) { Step::Done } else { Step::Fence }
     }
 
     fn mark(&mut self, tools: &mut Tools<'_>) -> Result<Step, StoreError> {
@@ -115,7 +121,8 @@ impl Replacement {
         install(tools.writer, marker, received)?;
         tools.note();
         self.stage = Stage::Unmark;
-        Ok(Step::Fence)
+        let early = tools.shared.config.planted.has(PlantedBug::MarkerDroppedEarly);
+        Ok(if early { Step::Done } else { Step::Fence })
     }
 
     fn unmark(&mut self, tools: &mut Tools<'_>) -> Result<Step, StoreError> {

@@ -51,7 +51,7 @@ pub(crate) fn recover(engines: &Engines, planted: PlantedBugs, logger: &Logger) 
         }
         let (claim, peer) = match states.remove(&log.region) {
             Some(state) => go_on(engines, ident, &log, state, planted)?,
-            None => without_state(ident, &log)?,
+            None => without_state(ident, &log, planted)?,
         };
         claims.insert(log.region, claim);
         peers.extend(peer);
@@ -75,7 +75,11 @@ fn go_on(
 }
 
 /// A region that only L knows: gone, a newcomer, or a child that waits for its parent's replay (D8).
-fn without_state(ident: StoreIdent, log: &RegionLog) -> Result<(Claim, Option<Restored>), StoreError> {
+fn without_state(
+    ident: StoreIdent,
+    log: &RegionLog,
+    planted: PlantedBugs,
+) -> Result<(Claim, Option<Restored>), StoreError> {
     let Some(lifecycle) = log.lifecycle else {
         return Err(refuse(log.region, "the log engine has lost its lifecycle record".to_owned()));
     };
@@ -84,6 +88,10 @@ fn without_state(ident: StoreIdent, log: &RegionLog) -> Result<(Claim, Option<Re
         return Ok((Claim::new(Standing::Absent, None, next_peer, None), None));
     };
     match birth {
+        Birth::Split { .. } if log.bounds.is_none() && planted.has(PlantedBug::DormantAnswers) => {
+            let claim = Claim::new(Standing::Newcomer, Some(peer), next_peer, None);
+            Ok((claim, Some(newcomer(ident, log, peer, birth, Generation(1)))))
+        }
         Birth::Split { .. } => Ok((Claim::new(Standing::Dormant, Some(peer), next_peer, None), None)),
         Birth::Message | Birth::Invited(_) if log.bounds.is_none() => {
             let claim = Claim::new(Standing::Newcomer, Some(peer), next_peer, None);
