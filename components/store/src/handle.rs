@@ -86,6 +86,8 @@ pub struct StoreCounts {
     pub regions: usize,
     /// Those that it leads.
     pub leaders: usize,
+    /// Its peers: of its regions, and those that are no members any more or not yet, while anything of them is left.
+    pub peers: usize,
     /// Those that still replay their logs after a start.
     pub replaying: usize,
 }
@@ -140,7 +142,8 @@ impl StoreHandle {
     pub fn counts(&self) -> StoreCounts {
         let regions = self.regions();
         let leaders = regions.iter().filter(|region| region.role == Role::Leader).count();
-        StoreCounts { regions: regions.len(), leaders, replaying: self.shared.status.replaying() }
+        let (peers, replaying) = (self.shared.raft.len(), self.shared.status.replaying());
+        StoreCounts { regions: regions.len(), leaders, peers, replaying }
     }
 
     /// Its engines, for reading their counts. Whoever writes to them breaks the store.

@@ -89,7 +89,8 @@ impl StoreReports {
             capacity,
             available,
             used_size: engines.log.statistics().disk_bytes + engines.state.statistics().disk_bytes,
-            region_count: self.store.counts().regions as u32,
+            // Whoever was told to leave is gone once this is zero: what is left of removed peers counts.
+            region_count: self.store.counts().peers as u32,
             sending_snap_count: snapshots.sending,
             receiving_snap_count: snapshots.receiving,
             applying_snap_count: snapshots.applying,
