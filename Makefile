@@ -26,7 +26,11 @@ test: setup ## run every test; ARGS goes to cargo test
 
 chaos: MINUTES ?= 10
 chaos: setup ## disturb clusters of real processes for MINUTES=10; CHAOS_SEED and CHAOS_NETWORK choose what exactly
-	CHAOS_MINUTES=$(MINUTES) cargo test $(CARGO_FLAGS) -p raftyard --test chaos -- --nocapture --test-threads 1 $(ARGS)
+	CHAOS_MINUTES=$(if $(CHAOS_NETWORK),$(MINUTES),$$(( $(MINUTES) - $(MINUTES) / 3 ))) \
+	  cargo test $(CARGO_FLAGS) -p raftyard --test chaos -- --nocapture --test-threads 1 $(ARGS)
+	@# Stores come and go for the rest of the time; a network is a wish for the test above.
+	$(if $(CHAOS_NETWORK),,CHAOS_MINUTES=$$(( $(MINUTES) / 3 )) \
+	  cargo test $(CARGO_FLAGS) -p raftyard --test moves -- --nocapture --test-threads 1 $(ARGS))
 
 sim: SEED ?= 0
 sim: PROFILE ?= everything

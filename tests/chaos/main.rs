@@ -16,12 +16,14 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../support/contents.rs"]
 mod contents;
 #[path = "../support/counter.rs"]
 mod counter;
 mod disturber;
 #[path = "../support/history.rs"]
 mod history;
+#[path = "../support/ledger.rs"]
 mod ledger;
 #[path = "../support/load.rs"]
 mod load;

@@ -1,6 +1,7 @@
 //! A coordinator and stores.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use client::{ClientConfig, PdClient, PdConfig, RawClient, RegionRoute};
 use tempfile::TempDir;
@@ -13,8 +14,9 @@ use super::wait::until;
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct ClusterShape {
+    /// How many stores begin, and how many replicas each region has.
     pub stores: usize,
-    /// Where the regions are cut.
+    /// Where the regions are cut at first.
     pub split_keys: Vec<String>,
     /// Settings of the stores: the environment variable's name behind its prefix, and the value.
     pub settings: Vec<(&'static str, String)>,
@@ -33,6 +35,12 @@ impl ClusterShape {
         self.settings.push((name, value.to_string()));
         self
     }
+
+    fn store(&self, number: usize, coordinator: &Process, dir: &Path) -> Process {
+        let name = format!("store-{}", number + 1);
+        let store = Process::new(&name, "server", dir).flag("--pd-endpoints", &coordinator.address);
+        self.settings.iter().fold(store, |store, (name, value)| store.setting(name, value))
+    }
 }
 
 /// A running cluster. Dropping it ends its processes and removes their data, unless a test failed: then it says where
@@ -42,6 +50,8 @@ pub struct Cluster {
     pub coordinator: Process,
     /// In no order of store ids.
     pub stores: Vec<Process>,
+    /// How many stores there were ever: their names are numbers.
+    made: usize,
     dir: TempDir,
 }
 
@@ -55,20 +65,20 @@ impl Cluster {
     /// place in [`stores`](Self::stores).
     pub async fn start_placed(shape: ClusterShape, mut place: impl FnMut(Process, Option<usize>) -> Process) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let coordinator = Process::new("coordinator", "coordinator", dir.path())
-            .flag("--replicas", &shape.stores.to_string())
-            .flag("--split-keys", &shape.split_keys.join(","));
+        let coordinator =
+            Process::new("coordinator", "coordinator", dir.path()).flag("--replicas", &shape.stores.to_string());
+        let coordinator = if shape.split_keys.is_empty() {
+            coordinator.flag("--initial-regions", "1")
+        } else {
+            coordinator.flag("--split-keys", &shape.split_keys.join(","))
+        };
         let mut coordinator = place(coordinator, None);
         coordinator.start();
-        let store = |number: usize| {
-            let name = format!("store-{}", number + 1);
-            let store = Process::new(&name, "server", dir.path()).flag("--pd-endpoints", &coordinator.address);
-            let store = shape.settings.iter().fold(store, |store, (name, value)| store.setting(name, value));
-            place(store, Some(number))
-        };
+        let store = |number: usize| place(shape.store(number, &coordinator, dir.path()), Some(number));
         let mut stores: Vec<_> = (0..shape.stores).map(store).collect();
         stores.iter_mut().for_each(Process::start);
-        let mut cluster = Self { shape, coordinator, stores, dir };
+        let made = stores.len();
+        let mut cluster = Self { shape, coordinator, stores, made, dir };
         cluster.ready().await;
         cluster
     }
@@ -91,7 +101,7 @@ impl Cluster {
             let addresses = store_addresses(&pd).await?;
             let routes = routes(&pd).await?;
             let wanted = self.shape.split_keys.len() + 1;
-            if routes.len() != wanted {
+            if routes.len() < wanted {
                 return Err(format!("it knows {} of {wanted} regions", routes.len()));
             }
             for route in &routes {
@@ -104,6 +114,16 @@ impl Cluster {
             Ok(())
         })
         .await;
+    }
+
+    /// Starts one more store, with an empty disk, and waits until it serves. Returns its place.
+    pub async fn add_store(&mut self) -> usize {
+        let mut store = self.shape.store(self.made, &self.coordinator, self.dir.path());
+        self.made += 1;
+        store.start();
+        store.ready().await;
+        self.stores.push(store);
+        self.stores.len() - 1
     }
 
     /// Where clients begin.

@@ -13,9 +13,18 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The status and the body of the answer to a GET.
 pub async fn get(address: &str, path: &str) -> io::Result<(u16, String)> {
+    send(address, "GET", path, "").await
+}
+
+/// The status and the body of the answer to a request whose body, if it has one, is JSON.
+pub async fn send(address: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
     let exchange = async {
         let mut socket = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         socket.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer).await?;

@@ -236,11 +236,17 @@ impl Process {
     /// # Panics
     /// When the log of any start tells of a panic.
     pub fn assert_no_panic(&self) {
+        self.assert_never_told("panicked at");
+    }
+
+    /// # Panics
+    /// When the log of any start has a text.
+    pub fn assert_never_told(&self, text: &str) {
         let log = self.whole_log();
-        let Some(at) = log.find("panicked at") else { return };
+        let Some(at) = log.find(text) else { return };
         let from = log[..at].rfind('\n').map_or(0, |newline| newline + 1);
         let told: Vec<_> = log[from..].lines().take(10).collect();
-        panic!("{} panicked:\n{}", self.name, told.join("\n"));
+        panic!("{} told:\n{}", self.name, told.join("\n"));
     }
 
     /// The end of its log, for people who look for what went wrong.

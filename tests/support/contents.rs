@@ -1,5 +1,8 @@
 //! What the stores hold on disk, read when none of them runs.
 
+// Each of the tests that share this uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -33,6 +36,11 @@ impl Contents {
         }
         let regions = meta::read_regions(&engine).unwrap().into_iter().map(|region| region.descriptor).collect();
         Self { pairs, regions }
+    }
+
+    /// The regions, by id.
+    pub fn regions(&self) -> &[RegionDescriptor] {
+        &self.regions
     }
 
     pub fn keys(&self) -> usize {
