@@ -123,7 +123,7 @@ impl RaftHandler {
                 },
                 RaftMessage::Renew => {
                     if let Machine::Rests(rest) = &mut actor.machine {
-                        rest.renew(None);
+                        rest.resume();
                     }
                 }
                 RaftMessage::TakeOver(take_over) => {
@@ -139,7 +139,13 @@ impl RaftHandler {
 
     fn take(&mut self, actor: &mut RaftActor, input: Input) -> Result<(), StoreError> {
         match &mut actor.machine {
-            Machine::Runs(region) => region.step(input, &mut self.effects)?,
+            Machine::Runs(region) => {
+                region.step(input, &mut self.effects)?;
+                // What it waits for may be the very next input.
+                if region.has_ended() {
+                    actor.rest(&self.shared, &mut self.effects);
+                }
+            }
             Machine::Rests(rest) => rest.take(input, &mut self.effects),
         }
         Ok(())
@@ -149,11 +155,16 @@ impl RaftHandler {
         if let Machine::Runs(region) = &mut actor.machine {
             region.finish_round(&mut self.effects)?;
         }
+        self.carry_out_for(actor);
+        self.settle(actor)
+    }
+
+    /// Carries out the effects of a region, and takes it out of its mailbox if its machine has ended by them.
+    fn carry_out_for(&mut self, actor: &mut RaftActor) {
         self.carry_out(&mut actor.campaigning);
         if let Some(task) = self.ended.take() {
             self.end(actor, task);
         }
-        self.settle(actor)
     }
 
     /// A region's machine has ended, for a snapshot or for good.
@@ -214,7 +225,7 @@ impl RaftHandler {
         if let Machine::Runs(region) = &mut actor.machine {
             region.finish_round(&mut self.effects)?;
         }
-        self.carry_out(&mut actor.campaigning);
+        self.carry_out_for(actor);
         Ok(())
     }
 

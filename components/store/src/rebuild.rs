@@ -117,6 +117,13 @@ impl Rest {
         self.waiting.extend(responder);
     }
 
+    /// The lifecycle is done with the peer: the next `RawNode` begins, unless the peer was to be handed over anew since.
+    pub(crate) fn resume(&mut self) {
+        if matches!(self.next, Next::Wait) {
+            self.next = Next::Renew;
+        }
+    }
+
     /// The lifecycle takes the peer as soon as it can.
     pub(crate) fn hand(&mut self, task: Task) {
         self.next = Next::Hand(task);
