@@ -23,3 +23,13 @@ fn a_store_whose_log_engine_fails_while_it_meets_another() {
 fn a_coordinator_on_a_store_that_stops() {
     passes(Settings { regions: 2, ..Settings::new(33, Profile::Everything) });
 }
+
+/// A peer was told to go, and heard in the same round what its last `RawNode` waited for; nobody took note of it.
+/// `store/tests/lifecycle.rs`.
+#[test]
+fn a_peer_that_is_told_to_go_in_the_round_of_its_last_completion() {
+    let small = |seed, profile| Settings { regions: 6, stores: 4, steps: 20_000, ..Settings::new(seed, profile) };
+    passes(small(1136, Profile::Crash));
+    passes(small(1152, Profile::Everything));
+    passes(small(1047, Profile::Clock));
+}

@@ -6,10 +6,11 @@ mod support;
 
 use engine::memory::CrashPoint;
 use engine::meta;
+use region::{Note, RegionMessage};
 use store::StoreConfig;
 use support::moves::{change, check_values, config, inspect, split};
 use support::{Cluster, content, pairs};
-use types::{MemberChange, PeerId, StoreId};
+use types::{MemberChange, Peer, PeerId, RegionEpoch, StoreId};
 
 #[test]
 fn a_region_splits_and_every_part_serves() {
@@ -117,6 +118,29 @@ fn change_with_a_crash(cluster: &mut Cluster, steps: usize, changes: &[MemberCha
         cluster.tick();
     }
     cluster.doomed.take().is_none()
+}
+
+#[test]
+fn a_peer_that_is_told_to_go_hears_what_comes_in_the_same_round() {
+    let mut cluster = Cluster::with_config(1, 1, config());
+    cluster.elect_all();
+    let region = cluster.regions[0].clone();
+    let answer = cluster.put(0, "key0001", "value");
+    let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
+    while stepper.step_raft(0, |_| Some(0)) {}
+    let (from, to) = (Peer::voter(PeerId(1), StoreId(2)), region.peers[0]);
+    let epoch = RegionEpoch { conf_ver: region.epoch.conf_ver + 1, ..region.epoch };
+    let (raft, note) = (RegionMessage::parse_raft(&[]).unwrap(), Some(Note::Gc));
+    let gone = RegionMessage { region: region.id, from, to, epoch, raft, note, range: None };
+    stepper.handle().receive(gone);
+    // What apply tells lies behind the word to go, in one inbox.
+    assert!(stepper.step_apply(0, |_| Some(0)));
+    assert!(answer.lock().unwrap().take().unwrap().is_ok());
+    cluster.tick_until("the end of the peer", |cluster| {
+        let engines = cluster.handle(0).engines().clone();
+        engines.log.region(region.id).unwrap().unwrap().lifecycle.unwrap().peer.is_none()
+    });
+    assert!(cluster.failures.lock().unwrap().is_empty());
 }
 
 #[test]
