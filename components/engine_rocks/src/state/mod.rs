@@ -19,6 +19,7 @@ use engine::{
     EngineError, Family, FileReader, IngestFile, IterRange, Result, SstWriter, StateBatch, StateEngine, StateIterator,
     StateRead, StateStatistics, WriterId,
 };
+use parking_lot::Mutex;
 use rocksdb::statistics::{Histogram, Ticker};
 use rocksdb::{ColumnFamily, DB, FlushOptions, Options, ReadOptions, WriteOptions};
 use slog::Logger;
@@ -45,6 +46,7 @@ pub struct RocksStateEngine {
     persisted: ReadOptions,
     file_options: Arc<Options>,
     file_list: FileList,
+    flushing: Mutex<()>,
 }
 
 impl RocksStateEngine {
@@ -69,6 +71,7 @@ impl RocksStateEngine {
             persisted: options::persisted(),
             file_options: Arc::new(options::file(config)),
             file_list: FileList::default(),
+            flushing: Mutex::default(),
         })
     }
 
@@ -114,6 +117,8 @@ impl StateEngine for RocksStateEngine {
     }
 
     fn flush(&self) -> Result<()> {
+        // Two at a time gain nothing, and were seen to return before what they wrote could be read.
+        let _one_at_a_time = self.flushing.lock();
         let flushed = self.db.flush_cfs_opt(&self.families(), &self.flush_options);
         flushed.map_err(|error| Engine::State.error("flush", error))
     }

@@ -4,7 +4,7 @@
 //! Nothing here decides whether that is a good idea. The region does, under its epoch; so what is asked twice or too late
 //! does no harm.
 //!
-//! Reading order: [`ask`], [`split`], [`pd`].
+//! Reading order: [`ask()`], `split`, `pd`.
 
 mod ask;
 mod pd;

@@ -3,14 +3,14 @@
 //! What passes through a region is counted on its way ([`flow`]). Every now and then the checker walks over the
 //! regions that the store leads. One that was written to enough since the last look is measured by the engine's own
 //! estimates, and cut when it is too large or has too many keys ([`size`]). One that is asked for too much is cut where the
-//! requests of late part into two halves ([`load`]), if there is such a place. The keys wait for ids from whoever hands
+//! requests of late part into two halves (`load`), if there is such a place. The keys wait for ids from whoever hands
 //! them out ([`ids`]), and are then proposed under the epoch for which they were chosen: a region that changed meanwhile
 //! refuses them, and is looked at again.
 //!
 //! Nothing here reads a region through, and nothing waits: a look costs a few dozen seeks, and one pass makes a bounded
 //! number of looks.
 //!
-//! Reading order: [`config`], [`flow`], [`samples`], [`size`], [`load`], [`ids`], [`checker`], [`requests`].
+//! Reading order: [`config`], [`flow`], `samples`, [`size`], `load`, [`ids`], `checker`, `requests`.
 
 pub(crate) mod checker;
 pub mod config;
