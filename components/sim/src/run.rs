@@ -155,6 +155,11 @@ impl Simulation {
         self.serve_clients()?;
         self.read_back()?;
         self.come_to_rest()?;
+        // The coordinator may have had one more idea meanwhile.
+        while self.what_is_open()?.is_some() {
+            self.settle()?;
+            self.come_to_rest()?;
+        }
         self.finish()
     }
 

@@ -102,7 +102,7 @@ impl Simulation {
     }
 
     /// What is not as it should be in the end, in words; nothing where all is.
-    fn what_is_open(&mut self) -> Result<Option<String>, Wrong> {
+    pub(crate) fn what_is_open(&mut self) -> Result<Option<String>, Wrong> {
         let mut peers = BTreeMap::new();
         for at in 0..self.shape.machines {
             let node = &self.nodes[at];

@@ -33,3 +33,10 @@ fn a_peer_that_is_told_to_go_in_the_round_of_its_last_completion() {
     passes(small(1152, Profile::Everything));
     passes(small(1047, Profile::Clock));
 }
+
+/// A machine that had ended before it heard of its region's last split was removed with the range from before; a crash, and the
+/// restart cleared what was its child's by then. `store/tests/lifecycle.rs`.
+#[test]
+fn a_peer_that_is_removed_behind_a_split_of_which_it_never_heard() {
+    passes(Settings::new(20_261_939, Profile::Disk));
+}

@@ -8,9 +8,9 @@ use engine::memory::CrashPoint;
 use engine::meta;
 use region::{Note, RegionMessage};
 use store::StoreConfig;
-use support::moves::{change, check_values, config, inspect, split};
+use support::moves::{ask_split, change, check_values, config, inspect, split};
 use support::{Cluster, content, pairs};
-use types::{MemberChange, Peer, PeerId, RegionEpoch, StoreId};
+use types::{MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch, StoreId};
 
 #[test]
 fn a_region_splits_and_every_part_serves() {
@@ -120,6 +120,39 @@ fn change_with_a_crash(cluster: &mut Cluster, steps: usize, changes: &[MemberCha
     cluster.doomed.take().is_none()
 }
 
+/// A leader of newer members, of which the region's first is none, tells it to go.
+fn gc(region: &RegionDescriptor) -> RegionMessage {
+    let (from, to) = (Peer::voter(PeerId(1), StoreId(2)), region.peers[0]);
+    let epoch = RegionEpoch { conf_ver: region.epoch.conf_ver + 1, ..region.epoch };
+    let (raft, note) = (RegionMessage::parse_raft(&[]).unwrap(), Some(Note::Gc));
+    RegionMessage { region: region.id, from, to, epoch, raft, note, range: None }
+}
+
+/// The machine ends before it hears that its split is applied: what was cut off is not its own any more.
+#[test]
+fn a_peer_that_goes_behind_a_split_of_which_it_never_heard_leaves_its_child_alone() {
+    for steps in 0..8 {
+        let mut cluster = Cluster::with_config(1, 1, config());
+        cluster.elect_all();
+        cluster.put_all(&pairs(40, "before"));
+        let region = cluster.regions[0].clone();
+        let _split = ask_split(&cluster, 0, &region, &[("key3", 2)]);
+        let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
+        while stepper.step_raft(0, |_| Some(0)) {}
+        stepper.handle().receive(gc(&region));
+        while stepper.step_raft(0, |_| Some(0)) {}
+        cluster.doomed = Some((0, steps));
+        (0..40).for_each(|_| cluster.tick());
+        // Where nothing of it was durable yet, it is told again.
+        cluster.handle(0).receive(gc(&region));
+        (0..40).for_each(|_| cluster.tick());
+        let left: Vec<_> = cluster.content(0).into_iter().map(|(key, _)| key).collect();
+        let cut_off: Vec<_> = pairs(40, "before").into_keys().filter(|key| key.as_str() < "key3").collect();
+        assert_eq!(left, cut_off, "a crash after {steps} steps of the lifecycle");
+        assert!(cluster.failures.lock().unwrap().is_empty());
+    }
+}
+
 #[test]
 fn a_peer_that_is_told_to_go_hears_what_comes_in_the_same_round() {
     let mut cluster = Cluster::with_config(1, 1, config());
@@ -128,10 +161,7 @@ fn a_peer_that_is_told_to_go_hears_what_comes_in_the_same_round() {
     let answer = cluster.put(0, "key0001", "value");
     let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
     while stepper.step_raft(0, |_| Some(0)) {}
-    let (from, to) = (Peer::voter(PeerId(1), StoreId(2)), region.peers[0]);
-    let epoch = RegionEpoch { conf_ver: region.epoch.conf_ver + 1, ..region.epoch };
-    let (raft, note) = (RegionMessage::parse_raft(&[]).unwrap(), Some(Note::Gc));
-    let gone = RegionMessage { region: region.id, from, to, epoch, raft, note, range: None };
+    let gone = gc(&region);
     stepper.handle().receive(gone);
     // What apply tells lies behind the word to go, in one inbox.
     assert!(stepper.step_apply(0, |_| Some(0)));

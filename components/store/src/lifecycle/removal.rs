@@ -56,12 +56,10 @@ impl Removal {
         if !self.had_range() {
             return Ok(Step::Done);
         }
-        let gone = meta::Gone {
-            region,
-            peer: self.destroy.peer,
-            range: self.destroy.descriptor.range.clone(),
-            merged_into: None,
-        };
+        // The machine may have ended before it heard of its last split: what was cut off is other regions' by now.
+        let applied = meta::read_descriptor(&*tools.shared.engines.state, region)?;
+        let range = applied.map_or_else(|| self.destroy.descriptor.range.clone(), |applied| applied.range);
+        let gone = meta::Gone { region, peer: self.destroy.peer, range, merged_into: None };
         let mut batch = StateBatch::default();
         meta::put_gone(&mut batch, &gone);
         tools.write(batch)?;
