@@ -109,7 +109,10 @@ impl Regions {
         }
         let range = view.descriptor.range.clone();
         let other = self.leaders.iter().find(|(led, leader)| {
-            **led != region && leader.range.overlaps(&range) && has_caught_up(leader.store, **led, ledger)
+            **led != region
+                && leader.range.overlaps(&range)
+                && has_caught_up(leader.store, **led, ledger)
+                && holds(leader.store, **led, &range, ledger)
         });
         let rival = other.filter(|_| has_caught_up(store, region, ledger));
         ensure(NAME, rival.is_none(), || {
@@ -127,6 +130,12 @@ impl Regions {
 fn has_caught_up(store: StoreId, region: RegionId, ledger: &Ledger) -> bool {
     let frontier = ledger.region(region).map(|truth| truth.frontier());
     ledger.state(store, region).map(|state| state.apply_state.applied) == frontier
+}
+
+/// Whether a region still has any key of a range in what its store has applied. Between that and the moment at which the store
+/// shows it lies a write of the log, which may take its time; apply refuses what comes meanwhile.
+fn holds(store: StoreId, region: RegionId, range: &KeyRange, ledger: &Ledger) -> bool {
+    ledger.state(store, region).is_some_and(|state| state.descriptor.range.overlaps(range))
 }
 
 /// No two regions of a store share a key.

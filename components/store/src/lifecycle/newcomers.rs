@@ -43,7 +43,6 @@ pub(super) fn receive(shared: &Arc<Shared>, message: RegionMessage) -> Result<()
         LogOp::Append { region, peer: to.id, entries: Vec::new(), hard_state },
     ];
     shared.engines.log.write(LogBatch { ops }, Durability::Synced)?;
-    fail_point!("newcomer-written");
     info!(shared.around.logger, "peer made by a message";
         "region" => region.0, "peer" => to.id.0, "from" => message.from.id.0);
     let generation = shared.lifecycle.claims.next_generation(region);

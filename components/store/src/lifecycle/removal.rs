@@ -63,7 +63,6 @@ impl Removal {
         let mut batch = StateBatch::default();
         meta::put_gone(&mut batch, &gone);
         tools.write(batch)?;
-        fail_point!("removal-gone");
         let early = tools.shared.config.planted.has(PlantedBug::RemovalUnfenced);
         Ok(if early { Step::Done } else { Step::Fence })
     }
@@ -77,7 +76,6 @@ impl Removal {
         let batch = LogBatch { ops };
         tools.shared.clean_up.forget(region);
         tools.shared.engines.log.write(batch, Durability::Synced)?;
-        fail_point!("removal-forgotten");
         self.stage = Stage::Clear;
         Ok(Step::Done)
     }

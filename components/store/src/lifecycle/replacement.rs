@@ -109,7 +109,6 @@ impl Replacement {
         ];
         tools.shared.clean_up.forget(region);
         log.write(LogBatch { ops }, Durability::Synced)?;
-        fail_point!("snapshot-marked");
         self.marker = Some(marker);
         self.stage = Stage::Install;
         Ok(Step::Done)
@@ -130,7 +129,6 @@ impl Replacement {
         let (shared, region) = (tools.shared, descriptor.id);
         let batch = LogBatch { ops: vec![LogOp::DropMarker { region }] };
         shared.engines.log.write(batch, Durability::Synced)?;
-        fail_point!("snapshot-unmarked");
         if let Some((received, transfer)) = self.arrived.take() {
             received.remove()?;
             transfer.finish(SnapshotOutcome::Received, shared.around.clock.now());

@@ -71,12 +71,10 @@ pub(crate) fn install(
     let mut batch = StateBatch::default();
     marker.clear.iter().for_each(|range| clear(&mut batch, range));
     writer.write(batch)?;
-    fail_point!("snapshot-cleared");
     let files = received.ingest_files()?;
     if !files.is_empty() {
         writer.state.ingest(&files)?;
     }
-    fail_point!("snapshot-ingested");
     let mut batch = StateBatch::default();
     let apply_state = engine::ApplyState {
         applied: marker.index,
@@ -87,6 +85,5 @@ pub(crate) fn install(
     meta::put_region(&mut batch, &meta::RegionState { descriptor: marker.descriptor.clone(), apply_state });
     received.put_inline(&mut batch);
     writer.write(batch)?;
-    fail_point!("snapshot-installed");
     Ok(())
 }
