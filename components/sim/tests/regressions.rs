@@ -40,3 +40,10 @@ fn a_peer_that_is_told_to_go_in_the_round_of_its_last_completion() {
 fn a_peer_that_is_removed_behind_a_split_of_which_it_never_heard() {
     passes(Settings::new(20_261_939, Profile::Disk));
 }
+
+/// A log was deleted up to a compaction of which its region had not heard yet, and the region read from it.
+/// `store/tests/stepped.rs`.
+#[test]
+fn a_region_that_reads_its_log_before_it_hears_of_a_compaction() {
+    passes(Settings::new(20_262_744, Profile::Disk));
+}

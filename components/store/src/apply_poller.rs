@@ -10,6 +10,7 @@ use types::{Instant, RegionId, Round};
 
 use crate::error::StoreError;
 use crate::panic::catch;
+use crate::raft_poller::RaftMessage;
 use crate::shared::Shared;
 
 /// A region's state of applying in its mailbox.
@@ -68,14 +69,15 @@ impl ApplyHandler {
         for (responder, result) in answers {
             responder.respond(result);
         }
-        for truncation in truncations {
-            self.shared.clean_up.add(truncation);
-        }
         for apply::Applied { region, generation, apply_state, changes } in applied {
             self.shared.status.applied(region, apply_state.applied, &self.shared.around.logger);
             // A region that is gone needs no completion.
             let input = Input::Applied { generation, apply_state, changes };
             let _ = self.shared.raft.force_send(region.0, input.into());
+        }
+        for truncation in truncations {
+            // Behind the word of it: the region may read its log until it hears where that begins now.
+            let _ = self.shared.raft.force_send(truncation.region.0, RaftMessage::Compacted(truncation));
         }
         Ok(())
     }

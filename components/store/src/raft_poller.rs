@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use apply::Truncation;
 use observe::StoreMetrics;
 use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange, SplitResponder};
 use runtime::system::{Actor, Handler, Verdict};
@@ -32,6 +33,8 @@ pub(crate) enum RaftMessage {
     Renew,
     /// A split has made its region: it begins anew, as a child (D11).
     TakeOver(TakeOver),
+    /// It has heard where its log begins by now: what lies before may go once that is durable (D5).
+    Compacted(Truncation),
 }
 
 impl From<Input> for RaftMessage {
@@ -121,6 +124,7 @@ impl RaftHandler {
                     Machine::Rests(rest) => rest.wait(responder),
                     Machine::Runs(_) => actor.rest(&self.shared, &mut self.effects).renew(Some(responder)),
                 },
+                RaftMessage::Compacted(truncation) => self.shared.clean_up.add(truncation),
                 RaftMessage::Renew => {
                     if let Machine::Rests(rest) = &mut actor.machine {
                         rest.resume();

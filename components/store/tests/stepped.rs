@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use engine::memory::CrashPoint;
 use store::{StoreConfig, StoreState};
@@ -266,4 +268,32 @@ fn another_life_of_a_store_is_refused() {
     cluster.open(0).unwrap();
     assert_eq!(cluster.handle(0).remember_instance(store, second).unwrap(), first, "forgotten by a restart");
     assert_eq!(cluster.handle(0).remember_instance(store, first).unwrap(), first);
+}
+
+/// What apply says about a region's log counts for clean-up only once the region has heard it: until then it may read what
+/// lies before (D5).
+#[test]
+fn a_log_is_deleted_only_when_its_region_knows_where_it_begins() {
+    let mut config = StoreConfig::default();
+    config.region.compact_entries = 4;
+    let mut cluster = Cluster::with_config(1, 1, config);
+    cluster.elect_all();
+    cluster.put_all(&pairs(20, "value"));
+    let (region, log) = (cluster.regions[0].id, Arc::clone(&cluster.handle(0).engines().log));
+    let first = || log.region(region).unwrap().unwrap().bounds.map(|(first, _)| first);
+    let before = first();
+    for _ in 0..100 {
+        let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
+        stepper.tick();
+        while stepper.step_raft(0, |_| Some(0)) {}
+        while stepper.step_apply(0, |_| Some(0)) {}
+        stepper.flush();
+        assert_eq!(first(), before, "the region has not heard yet");
+        stepper.run_until_idle();
+        stepper.flush();
+        if first() != before {
+            return;
+        }
+    }
+    panic!("nothing was compacted");
 }

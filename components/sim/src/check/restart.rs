@@ -8,7 +8,7 @@ use types::limits::{INITIAL_LOG_INDEX, INITIAL_LOG_TERM};
 use types::{PeerId, RegionId, StoreId};
 
 use crate::check::{Checker, Violation, ensure};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, StateAccount};
 use crate::observation::{Event, Observation};
 
 const NAME: &str = "restart";
@@ -38,12 +38,16 @@ impl Restart {
     fn on_opened(&mut self, store: StoreId, ledger: &Ledger) {
         let Some(account) = ledger.store(store) else { return };
         let is_fresh = |region: &RegionId| {
-            let log = account.region_log(*region).filter(|log| log.is_empty() && log.hard_state().vote == PeerId(0));
-            let Some(log) = log else { return false };
+            let is_born = |state: &StateAccount| state.apply_state.applied.0 == INITIAL_LOG_INDEX;
+            let Some(log) = account.region_log(*region) else {
+                // A child whose split L never heard of has never run (D8).
+                return account.state.regions().get(region).is_some_and(is_born);
+            };
+            if !log.is_empty() || log.hard_state().vote != PeerId(0) {
+                return false;
+            }
             // One whose state the store has forgotten knew no leader as long as it knew no term.
-            account.state.regions().get(region).map_or(log.hard_state().term.0 <= INITIAL_LOG_TERM, |state| {
-                state.apply_state.applied.0 == INITIAL_LOG_INDEX
-            })
+            account.state.regions().get(region).map_or(log.hard_state().term.0 <= INITIAL_LOG_TERM, is_born)
         };
         // What an interrupted bootstrap left in the state engine alone has never run (D14).
         let has_run = account.log.durable().ident.is_some();
