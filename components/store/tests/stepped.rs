@@ -283,6 +283,8 @@ fn a_log_is_deleted_only_when_its_region_knows_where_it_begins() {
     let first = || log.region(region).unwrap().unwrap().bounds.map(|(first, _)| first);
     let before = first();
     for _ in 0..100 {
+        // An entry each time.
+        cluster.put(0, "key0001", "value");
         let stepper = cluster.nodes[0].stepper.as_mut().unwrap();
         stepper.tick();
         while stepper.step_raft(0, |_| Some(0)) {}
