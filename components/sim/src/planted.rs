@@ -175,7 +175,12 @@ pub const HUNTS: &[Hunt] = &[
     Hunt::new(DestroyedAtApply, Everything, 7, &[("removal", "no quorum of the others")]),
     Hunt::new(GcTooEarly, Everything, 2, &[("removal", "no quorum of the others")]),
     Hunt::new(NextPeerForgotten, Everything, 1, &[("peers", "would take it back")]),
-    Hunt::new(SnapshotUnfenced, Everything, 19, &[("fences", "marks a snapshot, it has")]),
+    Hunt::new(
+        SnapshotUnfenced,
+        Everything,
+        7,
+        &[("fences", "marks a snapshot, it has"), ("replay", "does not hold what its log")],
+    ),
     Hunt::new(SnapshotClearsNewRange, Everything, 2, &[("fences", "as they are")]),
     Hunt::new(MarkerDroppedEarly, Everything, 1, &[("fences", "that a crash can still take")]),
     Hunt::new(SwapReadsEngine, Calm, 1, &[("replay", "does not hold what its log"), ("counters", "")]),

@@ -47,3 +47,10 @@ fn a_peer_that_is_removed_behind_a_split_of_which_it_never_heard() {
 fn a_region_that_reads_its_log_before_it_hears_of_a_compaction() {
     passes(Settings::new(20_262_744, Profile::Disk));
 }
+
+/// A child that woke with its parent's replay, had heard of a leader in its first life and not voted, took part in an
+/// election at once (D8).
+#[test]
+fn a_child_that_wakes_has_known_a_leader() {
+    passes(Settings::new(777_323, Profile::Crash));
+}

@@ -227,7 +227,9 @@ fn restore(
         format!("it has applied term {}, but knows only term {}", apply_state.applied_term, hard_state.term),
     )?;
     let log_bytes = engines.log.approximate_bytes(region, apply_state.truncated.next(), last_index.next())?;
-    let fresh = apply_state == ApplyState::BORN && log.bounds.is_none() && hard_state.vote.0 == 0;
+    // One that knows a later term may have known its leader, and must not help to unseat it.
+    let unheard = hard_state.vote.0 == 0 && hard_state.term <= HardState::BORN.term;
+    let fresh = apply_state == ApplyState::BORN && log.bounds.is_none() && unheard;
     Ok(Restored {
         invitation: None,
         descriptor,
