@@ -232,9 +232,8 @@ impl Leader {
         let leaving = self.meta.live_stores().filter(|record| record.state == StoreState::Offline);
         let leaving: Vec<StoreId> = leaving.map(|record| record.description.id).collect();
         for store in leaving {
-            if self.looks_empty(at, store) && !self.is_asked_to_leave(store) && self.changes.len() < MAX_WAITING_CHANGES
-            {
-                self.changes.push_back((at, Change::RemoveStore { store, reply: Reply::new(drop) }));
+            if self.looks_empty(at, store) && !self.is_being_buried(store) && self.changes.len() < MAX_WAITING_CHANGES {
+                self.changes.push_back((at, Change::BuryStore { store, reply: Reply::new(drop) }));
             }
         }
     }
@@ -248,8 +247,8 @@ impl Leader {
         !holds && self.placement.is_vacant(store) && self.regions.is_complete()
     }
 
-    fn is_asked_to_leave(&self, id: StoreId) -> bool {
-        let asks = |change: &Change| matches!(change, Change::RemoveStore { store, .. } if *store == id);
+    fn is_being_buried(&self, id: StoreId) -> bool {
+        let asks = |change: &Change| matches!(change, Change::BuryStore { store, .. } if *store == id);
         self.changes.iter().any(|(_, change)| asks(change))
     }
 

@@ -123,6 +123,13 @@ pub enum Change {
         /// Told where it is in its life now.
         reply: Reply<StoreState>,
     },
+    /// A store that leaves looks empty: it is gone, if it still leaves and is empty when this is carried out.
+    BuryStore {
+        /// The store.
+        store: StoreId,
+        /// Told where it is in its life now.
+        reply: Reply<StoreState>,
+    },
     /// A store that leaves and is not gone yet stays.
     RestoreStore {
         /// The store.
@@ -245,7 +252,7 @@ impl Change {
             | Self::RestoreStore { reply, .. }
             | Self::Configure { reply, .. }
             | Self::ConfirmBootstrap { reply, .. } => reply.answer(Err(error)),
-            Self::RemoveStore { reply, .. } => reply.answer(Err(error)),
+            Self::RemoveStore { reply, .. } | Self::BuryStore { reply, .. } => reply.answer(Err(error)),
             Self::AskSplit { reply, .. } => reply.answer(Err(error)),
             Self::GetLayout { reply, .. } => reply.answer(Err(error)),
             Self::AdvanceGcSafePoint { reply, .. } => reply.answer(Err(error)),

@@ -51,6 +51,7 @@ impl Transaction<'_> {
             Change::AllocateIds { count, reply } => reply.hold(self.allocate_ids(count)),
             Change::PutStore { store, reply } => reply.hold(self.put_store(*store)),
             Change::RemoveStore { store, reply } => reply.hold(self.remove_store(store)),
+            Change::BuryStore { store, reply } => reply.hold(self.bury_store(store)),
             Change::RestoreStore { store, reply } => reply.hold(self.restore_store(store)),
             Change::Configure { settings, reply } => reply.hold(self.configure(settings)),
             Change::AskSplit { region, count, reply } => reply.hold(self.ask_split(&region, count)),
@@ -176,6 +177,14 @@ impl Transaction<'_> {
         let state = if is_gone { StoreState::Tombstone } else { StoreState::Offline };
         self.set_store(StoreRecord { state, ..record });
         Ok(state)
+    }
+
+    /// People may have told it to stay since it was seen to be empty.
+    fn bury_store(&mut self, store: StoreId) -> Result<StoreState, CoordinatorError> {
+        match self.meta.live_store(store)?.state {
+            StoreState::Offline => self.remove_store(store),
+            state => Ok(state),
+        }
     }
 
     /// Whether no region can have a peer on a store. As long as a key is in no region that has reported, one might.

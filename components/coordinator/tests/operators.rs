@@ -230,6 +230,25 @@ fn a_dead_store_that_leaves_is_gone_when_its_regions_are_elsewhere() {
     assert_eq!(state(&bench, 3), StoreState::Tombstone);
 }
 
+/// It is told to stay, and looks empty before that is written.
+#[test]
+fn a_store_that_is_told_to_stay_is_not_gone_because_it_is_empty() {
+    let mut bench = bench();
+    remove(&mut bench, 3).unwrap();
+    bench.pass(Duration::from_secs(30));
+    let others = [(1, 3), (2, 3), (16, 0)];
+    hear_stores(&mut bench, &others);
+    for mut region in regions(&bench) {
+        let leader = region.peers.iter().position(|peer| peer.store_id != StoreId(3)).unwrap();
+        obey_all(&mut bench, &mut region, leader, 7);
+    }
+    let kept = Outcomes::default();
+    bench.request(Change::RestoreStore { store: StoreId(3), reply: reply(&kept) });
+    hear_stores(&mut bench, &others);
+    assert_eq!(kept.lock().unwrap()[..], [Ok(())]);
+    assert_eq!(state(&bench, 3), StoreState::Up);
+}
+
 #[test]
 fn a_store_that_leaves_may_stay_after_all() {
     let mut bench = bench();
