@@ -13,15 +13,25 @@ use crate::error::Engine;
 
 /// Takes files over, one column family after the other, each durable before the next begins: RocksDB could take all at
 /// once, the crate cannot. A crash in between is D10's to mend, which clears the range and begins again.
-pub(super) fn ingest(db: &DB, files: &[IngestFile]) -> Result<()> {
+///
+/// RocksDB flushes what lies in memtables of the files' keys first, and holds every write up until that is done; D10
+/// clears the range right before, so something always does. So it is flushed here, while others write. Gives how many
+/// families held writes up for a flush all the same: a flush may return a moment before RocksDB itself sees its end.
+pub(super) fn ingest(db: &DB, files: &[IngestFile], flush: impl Fn() -> Result<()>) -> Result<usize> {
+    let mut held_up = 0;
     for of in Family::ALL {
         let paths: Vec<_> = files.iter().filter(|file| file.family == of).map(|file| &file.path).collect();
-        if !paths.is_empty() {
-            let taken = db.ingest_external_file_cf_opts(family(db, of), &options::ingest(), paths);
-            taken.map_err(|error| Engine::State.error("ingest", error))?;
+        if paths.is_empty() {
+            continue;
+        }
+        flush()?;
+        let take = |options| db.ingest_external_file_cf_opts(family(db, of), &options, paths.clone());
+        if take(options::ingest_without_flush()).is_err() {
+            take(options::ingest()).map_err(|error| Engine::State.error("ingest", error))?;
+            held_up += 1;
         }
     }
-    Ok(())
+    Ok(held_up)
 }
 
 /// Drops the files that lie wholly in a range. RocksDB takes the end as included and knows no open end, so that it is
@@ -154,4 +164,47 @@ fn memtable_amount(db: &DB, of: Family, range: &KeyRange) -> Result<MemtableAmou
     }
     iter.status().map_err(read_error)?;
     Ok(amount)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use engine::{SstWriter, StateBatch, StateEngine, StateRead};
+    use slog::{Discard, Logger, o};
+
+    use super::super::RocksStateEngine;
+    use super::*;
+    use crate::config::StateEngineConfig;
+
+    /// One file for each user family, with the same key.
+    fn files(engine: &RocksStateEngine, directory: &std::path::Path) -> Vec<IngestFile> {
+        let write = |of: &ColumnFamily| {
+            let file = IngestFile { family: (*of).into(), path: directory.join(format!("{of:?}")) };
+            let mut writer: Box<dyn SstWriter> = engine.sst_writer(file.family, &file.path).unwrap();
+            writer.put(b"key", b"ingested").unwrap();
+            writer.finish().unwrap();
+            file
+        };
+        ColumnFamily::ALL.iter().map(write).collect()
+    }
+
+    #[test]
+    fn an_ingest_over_what_was_just_cleared_holds_no_write_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let logger = Logger::root(Discard, o!());
+        let path = directory.path().join("state");
+        let engine = RocksStateEngine::open(&path, &StateEngineConfig::default(), logger).unwrap();
+        let files = files(&engine, directory.path());
+        let mut batch = StateBatch::default();
+        for of in ColumnFamily::ALL {
+            batch.put(of, "key", "older");
+            batch.delete_range(of, KeyRange::all());
+        }
+        engine.write(&batch).unwrap();
+        assert_eq!(ingest(&engine.db, &files, || engine.flush()).unwrap(), 0);
+        for of in ColumnFamily::ALL {
+            assert_eq!(engine.get(of.into(), b"key").unwrap().as_deref(), Some(&b"ingested"[..]));
+        }
+    }
 }

@@ -143,7 +143,7 @@ impl StateEngine for RocksStateEngine {
     }
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {
-        files::ingest(&self.db, files)
+        files::ingest(&self.db, files, || self.flush()).map(drop)
     }
 
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {

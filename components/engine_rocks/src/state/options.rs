@@ -84,3 +84,10 @@ pub(crate) fn ingest() -> IngestExternalFileOptions {
     options.set_move_files(true);
     options
 }
+
+/// The same, and refused where memtables hold any of the files' keys: RocksDB would hold every write up while it flushes.
+pub(crate) fn ingest_without_flush() -> IngestExternalFileOptions {
+    let mut options = ingest();
+    options.set_allow_blocking_flush(false);
+    options
+}
