@@ -81,6 +81,8 @@ impl Births {
 
     /// Lets the children begin, now that L knows of them, and shows everyone where the keys are.
     pub(crate) fn begin(self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        // First: what the lifecycle's thread clears, for a child without a place or for the parent's end, is by its claims.
+        shared.lifecycle.claims.shrinks(self.parent, self.derived.range.clone());
         let mut born = Vec::new();
         for child in &self.children {
             let (region, range) = (child.descriptor.id, child.descriptor.range.clone());
@@ -104,7 +106,6 @@ impl Births {
                 None => {}
             }
         }
-        shared.lifecycle.claims.shrinks(self.parent, self.derived.range.clone());
         let views = born.iter().filter_map(|peer| peer.view.clone());
         for view in shared.table.split(&self.derived, views) {
             shared.around.observer.region_changed(&view);
