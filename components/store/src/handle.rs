@@ -295,7 +295,7 @@ impl StoreHandle {
         let incoming = &self.shared.snapshots.incoming;
         incoming.keep(&message, received, transfer);
         if self.shared.raft.force_send(region.0, Input::Message(Box::new(message)).into()).is_err() {
-            drop(incoming.take(region, from, index));
+            incoming.decline(region, from, index);
         }
     }
 

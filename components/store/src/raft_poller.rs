@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use apply::Truncation;
 use observe::StoreMetrics;
-use region::{Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange, SplitResponder};
+use region::{
+    DeclineSnapshot, Effect, Input, Persist, ReadGrant, ReadResponder, Region, Role, RoleChange, SplitResponder,
+};
 use runtime::system::{Actor, Handler, Verdict};
 use slog::info;
 use types::{Generation, Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
@@ -272,8 +274,8 @@ impl RaftHandler {
                 Effect::SendSnapshot(send) => self.shared.snapshots.outgoing.send(&self.shared, send),
                 Effect::CancelSnapshot(cancel) => self.shared.snapshots.outgoing.cancel(&self.shared, cancel),
                 Effect::ApplySnapshot(apply) => self.ended = Some(Task::Replace(apply)),
-                Effect::DeclineSnapshot(decline) => {
-                    drop(self.shared.snapshots.incoming.take(decline.region, decline.from.id, decline.index));
+                Effect::DeclineSnapshot(DeclineSnapshot { region, from, index }) => {
+                    self.shared.snapshots.incoming.decline(region, from.id, index);
                 }
                 Effect::Destroy(destroy) => {
                     self.hide(destroy.descriptor.id);

@@ -88,7 +88,8 @@ impl Store {
         })?);
         others.push(spawn(spawner, &format!("snapshot-{store}"), {
             let (worker, stopped) = (SnapshotWorker::new(Arc::clone(&shared)), stopped.clone());
-            move || run_snapshots(worker, &stopped)
+            let discarded = shared.snapshots.discards.take_over();
+            move || run_snapshots(worker, &discarded, &stopped)
         })?);
         let mut upkeep = Upkeep::new();
         others.push(spawn_periodic(
@@ -146,15 +147,19 @@ fn run_lifecycle(mut worker: LifecycleWorker, stopped: &Receiver<()>) {
     }
 }
 
-/// Builds snapshots and hashes regions until the other end of `stopped` is dropped.
-fn run_snapshots(mut worker: SnapshotWorker, stopped: &Receiver<()>) {
+/// Builds snapshots, hashes regions and removes what is discarded until the other end of `stopped` is dropped.
+fn run_snapshots(mut worker: SnapshotWorker, discarded: &Receiver<Box<dyn Send>>, stopped: &Receiver<()>) {
     let shared = Arc::clone(worker.shared());
     loop {
+        discarded.try_iter().for_each(drop);
         if !shared.is_running() || !guarded(&shared, || worker.step()) {
             select! {
                 recv(stopped) -> _ => return,
+                recv(discarded) -> what => drop(what),
                 recv(shared.snapshots.outgoing.queue()) -> order => {
                     if let Ok(order) = order && shared.is_running() {
+                        // The one that it takes the place of may be among them, with the permit for this member.
+                        discarded.try_iter().for_each(drop);
                         worker.begin(order);
                     }
                 }

@@ -9,6 +9,7 @@ use region::{MessageType, RegionMessage};
 use snapshot::{Announced, Offer, Received, Reception, Receptions, Refusal, RefusalKind, Transfer};
 use types::{LogIndex, PeerId, RegionId, StoreId};
 
+use super::Discards;
 use crate::shared::Shared;
 
 /// Whose it is: the region, who sent it, and its index.
@@ -18,11 +19,12 @@ type Arrival = (RegionId, PeerId, LogIndex);
 pub(crate) struct Incoming {
     pub(crate) receptions: Receptions,
     arrived: Mutex<BTreeMap<Arrival, (Received, Transfer)>>,
+    discards: Discards,
 }
 
 impl Incoming {
-    pub(crate) fn new(receptions: Receptions) -> Self {
-        Self { receptions, arrived: Mutex::default() }
+    pub(crate) fn new(receptions: Receptions, discards: Discards) -> Self {
+        Self { receptions, arrived: Mutex::default(), discards }
     }
 
     /// Takes a snapshot out for its peer.
@@ -38,6 +40,11 @@ impl Incoming {
         drop(replaced);
     }
 
+    /// Drops a snapshot that its peer does not want.
+    pub(crate) fn decline(&self, region: RegionId, from: PeerId, index: LogIndex) {
+        self.discards.discard(self.take(region, from, index));
+    }
+
     /// Drops what arrived for a region.
     pub(crate) fn forget(&self, region: RegionId) {
         let mut arrived = self.arrived.lock();
@@ -45,7 +52,7 @@ impl Incoming {
         let keys: Vec<Arrival> = arrived.keys().filter(of_region).copied().collect();
         let dropped: Vec<_> = keys.iter().filter_map(|key| arrived.remove(key)).collect();
         drop(arrived);
-        drop(dropped);
+        self.discards.discard(dropped);
     }
 }
 

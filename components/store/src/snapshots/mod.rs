@@ -1,6 +1,7 @@
 //! The store's snapshots, on their way out and in. The machines are those of the `snapshot` crate; here they meet the
 //! regions that need them.
 
+mod discards;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
 mod worker;
@@ -12,6 +13,7 @@ use snapshot::{
     BuildConfig, RateLimiter, ReceptionConfig, Receptions, SendConfig, SnapshotNumbers, TransferLimits, Transfers,
 };
 
+pub(crate) use discards::Discards;
 pub(crate) use incoming::Incoming;
 pub(crate) use outgoing::Outgoing;
 pub(crate) use worker::SnapshotWorker;
@@ -50,6 +52,7 @@ pub(crate) struct Snapshots {
     pub(crate) transfers: Transfers,
     pub(crate) outgoing: Outgoing,
     pub(crate) incoming: Incoming,
+    pub(crate) discards: Discards,
 }
 
 impl Snapshots {
@@ -59,6 +62,8 @@ impl Snapshots {
         let limiter = || RateLimiter::new(config.bytes_per_second);
         let (state, files) = (Arc::clone(&engines.state), Arc::clone(&engines.files));
         let receptions = Receptions::new(state, files, numbers.clone(), transfers.clone(), limiter(), config.receive);
-        Self { outgoing: Outgoing::new(config, numbers, limiter()), incoming: Incoming::new(receptions), transfers }
+        let discards = Discards::default();
+        let outgoing = Outgoing::new(config, numbers, limiter(), discards.clone());
+        Self { outgoing, incoming: Incoming::new(receptions, discards.clone()), transfers, discards }
     }
 }

@@ -1,6 +1,7 @@
 //! Snapshots for members that the log cannot help any more: ordered, built, sent.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -9,7 +10,7 @@ use region::{BuildSnapshot, CancelSnapshot, Input, SendSnapshot};
 use snapshot::{BuiltSnapshot, CancelReason, Delivery, Direction, RateLimiter, SnapshotNumbers, Transfer};
 use types::{Generation, PeerId, RegionId, Responder, StoreId};
 
-use super::SnapshotConfig;
+use super::{Discards, SnapshotConfig};
 use crate::carrier::Shipment;
 use crate::shared::Shared;
 
@@ -23,10 +24,16 @@ pub(crate) enum Flight {
     Sent,
 }
 
-struct Entry {
+struct Outbound {
     generation: Generation,
     store: StoreId,
     flight: Flight,
+}
+
+impl Outbound {
+    fn waits_for(&self, order: &BuildSnapshot) -> bool {
+        self.generation == order.generation && matches!(self.flight, Flight::Ordered)
+    }
 }
 
 /// Snapshots on their way out: one for each member at a time.
@@ -34,15 +41,21 @@ pub(crate) struct Outgoing {
     pub(crate) config: SnapshotConfig,
     pub(crate) numbers: SnapshotNumbers,
     limiter: RateLimiter,
-    flights: Mutex<BTreeMap<(RegionId, PeerId), Entry>>,
+    flights: Mutex<BTreeMap<(RegionId, PeerId), Outbound>>,
     orders: Sender<BuildSnapshot>,
     queue: Receiver<BuildSnapshot>,
+    discards: Discards,
 }
 
 impl Outgoing {
-    pub(crate) fn new(config: SnapshotConfig, numbers: SnapshotNumbers, limiter: RateLimiter) -> Self {
+    pub(crate) fn new(
+        config: SnapshotConfig,
+        numbers: SnapshotNumbers,
+        limiter: RateLimiter,
+        discards: Discards,
+    ) -> Self {
         let (orders, queue) = unbounded();
-        Self { config, numbers, limiter, flights: Mutex::default(), orders, queue }
+        Self { config, numbers, limiter, flights: Mutex::default(), orders, queue, discards }
     }
 
     pub(crate) fn queue(&self) -> &Receiver<BuildSnapshot> {
@@ -51,33 +64,29 @@ impl Outgoing {
 
     /// A leader wants a snapshot built.
     pub(crate) fn order(&self, order: BuildSnapshot) {
-        let entry = Entry { generation: order.generation, store: order.to.store_id, flight: Flight::Ordered };
+        let entry = Outbound { generation: order.generation, store: order.to.store_id, flight: Flight::Ordered };
         let replaced = self.flights.lock().insert((order.region, order.to.id), entry);
-        drop(replaced);
+        self.discards.discard(replaced);
         self.orders.send(order).expect("the queue's other end lives as long as this one");
     }
 
     /// Whether an order still stands.
     pub(crate) fn is_wanted(&self, order: &BuildSnapshot) -> bool {
-        let flights = self.flights.lock();
-        let stands = |entry: &Entry| entry.generation == order.generation && matches!(entry.flight, Flight::Ordered);
-        flights.get(&(order.region, order.to.id)).is_some_and(stands)
+        self.flights.lock().get(&(order.region, order.to.id)).is_some_and(|entry| entry.waits_for(order))
     }
 
     /// An order is done, or could not be: forgets it, or keeps what was built until it may leave. False when it is not
     /// wanted any more.
     pub(crate) fn built(&self, order: &BuildSnapshot, built: Option<(Arc<BuiltSnapshot>, Transfer)>) -> bool {
-        if !self.is_wanted(order) {
+        let mut flights = self.flights.lock();
+        let Entry::Occupied(mut found) = flights.entry((order.region, order.to.id)) else { return false };
+        // Another order may stand in its place by now, and is served by itself.
+        if !found.get().waits_for(order) {
             return false;
         }
-        let mut flights = self.flights.lock();
-        let key = (order.region, order.to.id);
-        match (built, flights.get_mut(&key)) {
-            (Some((snapshot, transfer)), Some(entry)) => entry.flight = Flight::Built(snapshot, transfer),
-            (None, _) => {
-                flights.remove(&key);
-            }
-            (Some(_), None) => return false,
+        match built {
+            Some((snapshot, transfer)) => found.get_mut().flight = Flight::Built(snapshot, transfer),
+            None => drop(found.remove()),
         }
         true
     }
@@ -85,7 +94,8 @@ impl Outgoing {
     /// A snapshot is no use any more.
     pub(crate) fn cancel(&self, shared: &Shared, cancel: CancelSnapshot) {
         let removed = self.flights.lock().remove(&(cancel.region, cancel.to));
-        let Some(Entry { store, .. }) = removed else { return };
+        let Some(Outbound { store, flight, .. }) = removed else { return };
+        self.discards.discard(flight);
         let to_it = |transfer: &snapshot::TransferStatus| {
             transfer.direction == Direction::Outgoing
                 && transfer.region == cancel.region
@@ -106,7 +116,7 @@ impl Outgoing {
         let outcome = Responder::new(move |delivered: Option<()>| {
             let Some(shared) = told.upgrade() else { return };
             let mut flights = shared.snapshots.outgoing.flights.lock();
-            let ours = |entry: &Entry| entry.generation == generation && matches!(entry.flight, Flight::Sent);
+            let ours = |entry: &Outbound| entry.generation == generation && matches!(entry.flight, Flight::Sent);
             if flights.get(&(region, to.id)).is_some_and(ours) {
                 flights.remove(&(region, to.id));
             }
