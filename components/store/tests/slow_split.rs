@@ -6,10 +6,11 @@
 mod support;
 
 use engine::memory::CrashPoint;
+use engine::{ApplyState, Birth, Durability, HardState, Invitation, Lifecycle, LogBatch, LogOp, StateBatch, meta};
 use region::Role;
 use support::moves::{ask_split, change, check_values, config, split, taken};
 use support::{Cluster, pairs};
-use types::{MemberChange, PeerId, RegionId, StoreId};
+use types::{KeyRange, MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch, RegionId, StoreId};
 
 const CHILD: RegionId = RegionId(2);
 
@@ -129,4 +130,31 @@ fn a_split_is_answered_when_its_store_stops() {
     let answer = ask_split(&cluster, 0, &region, &[("key5", 2)]);
     cluster.kill(0);
     assert!(matches!(taken(&answer), Err(types::RequestError::Undetermined { .. })));
+}
+
+/// A question whether a vote would be given made the child's peer: that promises nothing, so that there is no term to
+/// remember. The split finds it, and the store starts again with both.
+#[test]
+fn a_child_that_was_only_asked_before_its_birth_knows_the_term_of_its_birth() {
+    let mut cluster = Cluster::with_spare(1, 1, 1, config());
+    let peers = vec![Peer::voter(PeerId(77), StoreId(2)), Peer::voter(PeerId(78), StoreId(1))];
+    let (id, epoch) = (CHILD, RegionEpoch { conf_ver: 2, version: 2 });
+    let child = RegionDescriptor { id, range: KeyRange::new("", "key5"), epoch, peers };
+    cluster.kill(1);
+    let engines = cluster.engines(1);
+    let birth = Birth::Invited(Invitation { by: PeerId(78), store: StoreId(1), conf_ver: 2 });
+    let lifecycle = Lifecycle { peer: Some(PeerId(77)), next_peer: PeerId(78), birth };
+    let (peer, hard_state) = (PeerId(77), HardState::default());
+    let ops = vec![
+        LogOp::PutLifecycle { region: CHILD, lifecycle },
+        LogOp::Append { region: CHILD, peer, entries: Vec::new(), hard_state },
+    ];
+    engines.log.write(LogBatch { ops }, Durability::Synced).unwrap();
+    let mut born = StateBatch::default();
+    meta::put_region(&mut born, &meta::RegionState { descriptor: child, apply_state: ApplyState::BORN });
+    engines.state.write(&born).unwrap();
+    engines.state.flush().unwrap();
+    drop(engines);
+    cluster.open(1).unwrap();
+    assert_eq!(cluster.handle(1).region(CHILD).unwrap().term, HardState::BORN.term);
 }

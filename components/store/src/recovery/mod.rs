@@ -198,7 +198,10 @@ fn restore(
     let meta::RegionState { descriptor, apply_state } = state;
     let region = descriptor.id;
     let peer = check_peer(ident, log, &descriptor)?;
+    let newborn = apply_state == ApplyState::BORN && log.bounds.is_none();
     let hard_state = log.state.map(|state| state.hard_state).unwrap_or_default();
+    // A message may have made it before its split did, and have asked nothing of it that has a term (D11).
+    let hard_state = if newborn && hard_state.term < HardState::BORN.term { HardState::BORN } else { hard_state };
     let last_index = log.bounds.map_or(apply_state.truncated, |(_, last)| last);
     let applied = if planted.has(PlantedBug::CommitNotRaised) { LogIndex(0) } else { apply_state.applied };
     let hard_state = HardState { commit: hard_state.commit.max(log.commit_floor).max(applied), ..hard_state };
@@ -229,7 +232,7 @@ fn restore(
     let log_bytes = engines.log.approximate_bytes(region, apply_state.truncated.next(), last_index.next())?;
     // One that knows a later term may have known its leader, and must not help to unseat it.
     let unheard = hard_state.vote.0 == 0 && hard_state.term <= HardState::BORN.term;
-    let fresh = apply_state == ApplyState::BORN && log.bounds.is_none() && unheard;
+    let fresh = newborn && unheard;
     Ok(Restored {
         invitation: None,
         descriptor,
