@@ -10,7 +10,7 @@ use region::{
 };
 use runtime::system::{Actor, Handler, Verdict};
 use slog::info;
-use types::{Generation, Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
+use types::{Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
 
 use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
@@ -381,10 +381,8 @@ impl RaftHandler {
             return Ok(());
         }
         // An actor and the one that replaced it can be in one round: the region's id alone does not tell them apart.
-        let places = |actors: &[Box<RaftActor>]| -> BTreeMap<(RegionId, Generation), usize> {
-            actors.iter().enumerate().map(|(at, actor)| ((actor.id, actor.machine.generation()), at)).collect()
-        };
-        let mut by_generation = places(actors);
+        let place = |(at, actor): (usize, &Box<RaftActor>)| ((actor.id, actor.machine.generation()), at);
+        let mut places: BTreeMap<_, _> = actors.iter().enumerate().map(place).collect();
         while !self.persists.is_empty() || !self.births.is_empty() {
             let round = RaftRound {
                 persists: std::mem::take(&mut self.persists),
@@ -393,13 +391,16 @@ impl RaftHandler {
             };
             for Written { region, generation, ready } in self.writer.write(round)? {
                 // Only who is in the round has asked for the write.
-                let actor = &mut actors[by_generation[&(region, generation)]];
+                let at = places[&(region, generation)];
+                let actor = &mut actors[at];
                 self.current = region;
                 self.take(actor, Input::Persisted { generation, ready })?;
                 self.finish(actor)?;
+                // One that rested may have begun anew, and asked for a write already.
+                if actor.machine.generation() != generation {
+                    places.extend([place((at, actor))]);
+                }
             }
-            // One that rested may have begun anew, and asked for a write already.
-            by_generation.extend(places(actors));
             self.finish_effects()?;
         }
         Ok(())

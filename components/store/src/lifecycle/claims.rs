@@ -65,6 +65,16 @@ impl Claim {
     pub(crate) fn new(standing: Standing, peer: Option<PeerId>, next_peer: PeerId, range: Option<KeyRange>) -> Self {
         Self { standing, peer, next_peer, ranges: range.into_iter().collect(), generation: Generation(1) }
     }
+
+    /// What is known of a region that was never here.
+    fn absent() -> Self {
+        Self::new(Standing::Absent, None, PeerId(0), None)
+    }
+
+    /// Whether a peer is here that may be removed or replaced: nothing is about to make it, or to take its place.
+    fn is_settled(&self) -> bool {
+        matches!(self.standing, Standing::Newcomer | Standing::Live | Standing::Fenced)
+    }
 }
 
 /// The store's claims.
@@ -91,8 +101,7 @@ impl Claims {
         if overlaps(&regions, region, range) {
             return Some("its range is still another region's here");
         }
-        let fresh = || Claim::new(Standing::Absent, None, PeerId(0), None);
-        let claim = regions.entry(region).or_insert_with(fresh);
+        let claim = regions.entry(region).or_insert_with(Claim::absent);
         if claim.standing != Standing::Absent {
             return Some("the region has a peer here");
         }
@@ -122,8 +131,7 @@ impl Claims {
     /// A peer is there, with this range; also when its range changed.
     pub(crate) fn lives(&self, region: RegionId, peer: PeerId, range: KeyRange) {
         let mut regions = self.regions.lock();
-        let fresh = || Claim::new(Standing::Live, None, PeerId(0), None);
-        let claim = regions.entry(region).or_insert_with(fresh);
+        let claim = regions.entry(region).or_insert_with(Claim::absent);
         claim.standing = Standing::Live;
         claim.peer = Some(peer);
         claim.next_peer = claim.next_peer.max(PeerId(peer.0 + 1));
@@ -148,8 +156,7 @@ impl Claims {
             return false;
         }
         let Some(claim) = regions.get_mut(&region) else { return false };
-        let replaceable = matches!(claim.standing, Standing::Newcomer | Standing::Live | Standing::Fenced);
-        if !replaceable || claim.peer != Some(peer) || claim.generation != generation {
+        if !claim.is_settled() || claim.peer != Some(peer) || claim.generation != generation {
             return false;
         }
         // What a fenced peer kept is to be cleared for it still.
@@ -163,17 +170,15 @@ impl Claims {
     /// Whether a snapshot of this region and range could be taken now, for this peer.
     pub(crate) fn has_room(&self, region: RegionId, peer: PeerId, range: &KeyRange) -> bool {
         let regions = self.regions.lock();
-        let replaceable = |claim: &Claim| {
-            claim.peer == Some(peer) && matches!(claim.standing, Standing::Newcomer | Standing::Live | Standing::Fenced)
-        };
-        regions.get(&region).is_some_and(replaceable) && !overlaps(&regions, region, range)
+        let is_replaceable = |claim: &Claim| claim.peer == Some(peer) && claim.is_settled();
+        regions.get(&region).is_some_and(is_replaceable) && !overlaps(&regions, region, range)
     }
 
     /// The peer begins to go. False when a split needs it: then it stays.
     pub(crate) fn leaves(&self, region: RegionId) -> bool {
         let mut regions = self.regions.lock();
         let Some(claim) = regions.get_mut(&region) else { return false };
-        if !matches!(claim.standing, Standing::Newcomer | Standing::Live | Standing::Fenced) {
+        if !claim.is_settled() {
             return false;
         }
         claim.standing = Standing::Leaving;
@@ -203,8 +208,7 @@ impl Claims {
     /// A number for the region's next `RawNode` (D11).
     pub(crate) fn next_generation(&self, region: RegionId) -> Generation {
         let mut regions = self.regions.lock();
-        let fresh = || Claim::new(Standing::Absent, None, PeerId(0), None);
-        let claim = regions.entry(region).or_insert_with(fresh);
+        let claim = regions.entry(region).or_insert_with(Claim::absent);
         claim.generation = Generation(claim.generation.0 + 1);
         claim.generation
     }
@@ -220,8 +224,7 @@ impl Arbiter for Claims {
     fn claim(&self, birth: Birth<'_>) -> bool {
         let Birth { child, peer, parent, .. } = birth;
         let mut regions = self.regions.lock();
-        let fresh = || Claim::new(Standing::Absent, None, PeerId(0), None);
-        let claim = regions.entry(child.id).or_insert_with(fresh);
+        let claim = regions.entry(child.id).or_insert_with(Claim::absent);
         let same = claim.peer == Some(peer.id);
         let how = match &claim.standing {
             Standing::Absent if peer.id >= claim.next_peer => How::Anew,
