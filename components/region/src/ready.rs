@@ -18,6 +18,27 @@ fn is_split(entry: &Entry) -> bool {
     entry.get_entry_type() == EntryType::EntryNormal && must_record_commit(entry)
 }
 
+/// Leaves an append no more entries than take `max_bytes`, and at least one; returns the append that follows it, if any are
+/// left.
+fn split_append(message: &mut Message, max_bytes: u64) -> Option<Message> {
+    let mut bytes = 0;
+    let first_beyond = |entry: &Entry| {
+        bytes += entry_bytes(entry);
+        bytes > max_bytes
+    };
+    let keep = message.entries.iter().position(first_beyond)?.max(1);
+    if keep == message.entries.len() {
+        return None;
+    }
+    let mut entries = message.take_entries().into_vec();
+    let rest = entries.split_off(keep);
+    let last = entries.last().expect("one entry at least is kept");
+    let mut next = Message { index: last.index, log_term: last.term, ..message.clone() };
+    next.set_entries(rest.into());
+    message.set_entries(entries.into());
+    Some(next)
+}
+
 impl Region {
     /// Takes raft's readies until there is nothing left that may leave now.
     pub(crate) fn take_readies(&mut self, effects: &mut Vec<Effect>) -> Result<(), RegionError> {
@@ -34,6 +55,7 @@ impl Region {
         self.node.mut_store().set_hands_out(hands_out);
         let mut ready = self.node.ready();
         self.node.mut_store().set_hands_out(true);
+        self.node.store().appends_left();
         self.check_store()?;
         assert!(ready.snapshot().is_empty(), "the machine went on behind a snapshot that it had taken");
 
@@ -147,7 +169,15 @@ impl Region {
         }
     }
 
-    fn send(&mut self, message: Message, effects: &mut Vec<Effect>) {
+    /// Sends a message; an append in parts, when raft made one of more entries than a message may hold.
+    fn send(&mut self, mut message: Message, effects: &mut Vec<Effect>) {
+        while let Some(rest) = split_append(&mut message, self.config.max_message_bytes) {
+            self.send_part(std::mem::replace(&mut message, rest), effects);
+        }
+        self.send_part(message, effects);
+    }
+
+    fn send_part(&mut self, message: Message, effects: &mut Vec<Effect>) {
         let Some(to) = self.address(PeerId(message.to)) else {
             debug!(self.logger, "message to an unknown peer dropped"; "to" => message.to);
             return;

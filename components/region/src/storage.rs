@@ -26,6 +26,8 @@ pub(crate) struct LogStore {
     apply_state: ApplyState,
     last_index: LogIndex,
     hands_out: bool,
+    /// Bytes of entries that were read for appends since the last ready.
+    sending: Cell<u64>,
     failure: Cell<Option<EngineError>>,
     /// Snapshots that raft may send, by receiver.
     offered: BTreeMap<PeerId, Snapshot>,
@@ -52,6 +54,7 @@ impl LogStore {
             apply_state,
             last_index,
             hands_out: true,
+            sending: Cell::new(0),
             failure: Cell::new(None),
             offered: BTreeMap::new(),
             wanted: RefCell::default(),
@@ -88,6 +91,11 @@ impl LogStore {
     /// apply has no room.
     pub(crate) fn set_hands_out(&mut self, hands_out: bool) {
         self.hands_out = hands_out;
+    }
+
+    /// A ready has taken the appends with it: as many may be read again.
+    pub(crate) fn appends_left(&self) {
+        self.sending.set(0);
     }
 
     /// The entry cache's size in bytes.
@@ -140,6 +148,35 @@ impl LogStore {
         }
         Ok(entries)
     }
+
+    /// Entries from both sides of the cache's beginning: as many as `max_bytes` allow, and at least one; none behind a
+    /// failure.
+    fn slice(&self, low: LogIndex, high: LogIndex, max_bytes: u64) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let cached_from = self.cache.first().unwrap_or(high).min(high);
+        if low < cached_from {
+            match self.read(low, cached_from, max_bytes) {
+                Ok(read) => entries = read,
+                Err(error) => {
+                    self.fail(error);
+                    return Vec::new();
+                }
+            }
+            if (entries.len() as u64) < cached_from.0 - low.0 {
+                return entries;
+            }
+            bytes = entries.iter().map(entry_bytes).sum();
+        }
+        for entry in self.cache.from(low.max(cached_from)).take_while(|entry| entry.index < high.0) {
+            if !entries.is_empty() && bytes + entry_bytes(entry) > max_bytes {
+                break;
+            }
+            bytes += entry_bytes(entry);
+            entries.push(entry.clone());
+        }
+        entries
+    }
 }
 
 impl Storage for LogStore {
@@ -164,28 +201,14 @@ impl Storage for LogStore {
             return Ok(Vec::new());
         }
         let max_bytes = max_size.into().unwrap_or(u64::MAX);
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let cached_from = self.cache.first().unwrap_or(high).min(high);
-        if low < cached_from {
-            match self.read(low, cached_from, max_bytes) {
-                Ok(read) => entries = read,
-                Err(error) => {
-                    self.fail(error);
-                    return Ok(Vec::new());
-                }
-            }
-            if (entries.len() as u64) < cached_from.0 - low.0 {
-                return Ok(entries);
-            }
-            bytes = entries.iter().map(entry_bytes).sum();
+        // Raft would read all that a follower lacks at once, up to its window of messages, whenever that follower answers.
+        // What is withheld it asks for again at the next answer, or at the answer to the next heartbeat.
+        if context.can_async() && self.sending.get() >= max_bytes {
+            return Err(StorageError::LogTemporarilyUnavailable.into());
         }
-        for entry in self.cache.from(low.max(cached_from)).take_while(|entry| entry.index < high.0) {
-            if !entries.is_empty() && bytes + entry_bytes(entry) > max_bytes {
-                break;
-            }
-            bytes += entry_bytes(entry);
-            entries.push(entry.clone());
+        let entries = self.slice(low, high, max_bytes);
+        if context.can_async() {
+            self.sending.set(self.sending.get() + entries.iter().map(entry_bytes).sum::<u64>());
         }
         Ok(entries)
     }
