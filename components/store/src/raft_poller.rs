@@ -10,7 +10,7 @@ use region::{
 };
 use runtime::system::{Actor, Handler, Verdict};
 use slog::info;
-use types::{Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
+use types::{Generation, Instant, PlantedBug, RegionDescriptor, RegionId, RequestError};
 
 use crate::apply_poller::ApplyMessage;
 use crate::error::StoreError;
@@ -58,6 +58,11 @@ pub(crate) struct RaftActor {
 impl RaftActor {
     pub(crate) fn new(id: RegionId, region: Region) -> Self {
         Self { machine: Machine::Runs(Box::new(region)), id, campaigning: None, cached_bytes: 0 }
+    }
+
+    /// Tells it apart from those before and after it.
+    fn key(&self) -> (RegionId, Generation) {
+        (self.id, self.machine.generation())
     }
 
     /// Gives up what runs. From now on it neither leads nor follows, and takes nothing.
@@ -381,8 +386,7 @@ impl RaftHandler {
             return Ok(());
         }
         // An actor and the one that replaced it can be in one round: the region's id alone does not tell them apart.
-        let place = |(at, actor): (usize, &Box<RaftActor>)| ((actor.id, actor.machine.generation()), at);
-        let mut places: BTreeMap<_, _> = actors.iter().enumerate().map(place).collect();
+        let mut places: BTreeMap<_, _> = actors.iter().enumerate().map(|(at, actor)| (actor.key(), at)).collect();
         while !self.persists.is_empty() || !self.births.is_empty() {
             let round = RaftRound {
                 persists: std::mem::take(&mut self.persists),
@@ -397,9 +401,7 @@ impl RaftHandler {
                 self.take(actor, Input::Persisted { generation, ready })?;
                 self.finish(actor)?;
                 // One that rested may have begun anew, and asked for a write already.
-                if actor.machine.generation() != generation {
-                    places.extend([place((at, actor))]);
-                }
+                places.entry(actor.key()).or_insert(at);
             }
             self.finish_effects()?;
         }
