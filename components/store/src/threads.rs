@@ -147,16 +147,22 @@ fn run_lifecycle(mut worker: LifecycleWorker, stopped: &Receiver<()>) {
     }
 }
 
+/// How long orders for snapshots wait, while as many as may be are on their way, before it is looked whether one has ended.
+const PERMIT_PAUSE: Duration = Duration::from_millis(100);
+
 /// Builds snapshots, hashes regions and removes what is discarded until the other end of `stopped` is dropped.
 fn run_snapshots(mut worker: SnapshotWorker, discarded: &Receiver<Box<dyn Send>>, stopped: &Receiver<()>) {
     let shared = Arc::clone(worker.shared());
     loop {
         discarded.try_iter().for_each(drop);
         if !shared.is_running() || !guarded(&shared, || worker.step()) {
+            let orders = || shared.snapshots.outgoing.queue().clone();
+            let (orders, pause) = if worker.may_build() { (orders(), never()) } else { (never(), after(PERMIT_PAUSE)) };
             select! {
                 recv(stopped) -> _ => return,
+                recv(pause) -> _ => {}
                 recv(discarded) -> what => drop(what),
-                recv(shared.snapshots.outgoing.queue()) -> order => {
+                recv(orders) -> order => {
                     if let Ok(order) = order && shared.is_running() {
                         // The one that it takes the place of may be among them, with the permit for this member.
                         discarded.try_iter().for_each(drop);

@@ -6,11 +6,12 @@ mod support;
 
 use engine::memory::CrashPoint;
 use engine::meta;
+use observe::metrics::SnapshotRefusal;
 use region::{Note, RegionMessage};
 use store::StoreConfig;
 use support::moves::{ask_split, change, check_values, config, inspect, split};
 use support::{Cluster, content, pairs};
-use types::{MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch, StoreId};
+use types::{MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch, RegionId, Responder, StoreId};
 
 #[test]
 fn a_region_splits_and_every_part_serves() {
@@ -106,6 +107,28 @@ fn a_member_that_comes_gets_a_snapshot_and_one_that_goes_leaves_nothing() {
     assert_eq!(descriptor.peer_on(StoreId(4)).unwrap().id, PeerId(99));
     cluster.put_all(&pairs(40, "again"));
     check_values(&mut cluster, "again");
+}
+
+/// Raft asks for a snapshot that was not built with every heartbeat.
+#[test]
+fn an_order_for_a_snapshot_waits_until_there_may_be_one_more() {
+    let mut config = config();
+    config.snapshots.limits.outgoing = 1;
+    let mut cluster = Cluster::with_spare(3, 1, 1, config);
+    cluster.elect_all();
+    cluster.put_all(&pairs(40, "before"));
+    split(&mut cluster, "key0000", &[("key3", 2), ("key6", 3)]);
+    cluster.put_all(&pairs(40, "after"));
+    cluster.follow();
+    let leader = cluster.leader(RegionId(2)).unwrap();
+    for (region, peer) in cluster.regions.clone().iter().zip(70..) {
+        let newcomer = MemberChange::learn(PeerId(peer), StoreId(4));
+        cluster.handle(leader).change_members(region.id, region.epoch, vec![newcomer], Responder::new(|_| {}));
+    }
+    cluster.tick_until("equal stores", |cluster| cluster.content(3) == cluster.content(leader));
+    let metrics = cluster.nodes[leader].metrics.clone().unwrap();
+    assert_eq!(metrics.snapshots.refused[SnapshotRefusal::TooMany].get(), 0);
+    assert_eq!(cluster.network.shipped(), 3);
 }
 
 /// Runs a change of members; the spare store loses its power after so many steps of its lifecycle. False when it never

@@ -36,11 +36,17 @@ impl SnapshotWorker {
         &self.shared
     }
 
-    /// Whether anything is begun or waits.
+    /// Whether anything is begun or could be.
     pub(crate) fn has_work(&self) -> bool {
         self.building.is_some()
-            || !self.shared.snapshots.outgoing.queue().is_empty()
+            || self.may_build() && !self.shared.snapshots.outgoing.queue().is_empty()
             || !self.shared.hashes.queue().is_empty()
+    }
+
+    /// Whether a snapshot may be begun. Orders wait until one may: raft would ask again with the next heartbeat.
+    pub(crate) fn may_build(&self) -> bool {
+        let snapshots = &self.shared.snapshots;
+        snapshots.transfers.count(Direction::Outgoing) < snapshots.outgoing.config.limits.outgoing
     }
 
     /// One bounded step; hashing a region is one. False when there is nothing to do.
@@ -49,7 +55,9 @@ impl SnapshotWorker {
             self.build(building);
             return Ok(true);
         }
-        if let Ok(order) = self.shared.snapshots.outgoing.queue().try_recv() {
+        if self.may_build()
+            && let Ok(order) = self.shared.snapshots.outgoing.queue().try_recv()
+        {
             self.begin(order);
             return Ok(true);
         }

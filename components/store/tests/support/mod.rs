@@ -140,6 +140,8 @@ pub struct Node {
     pub id: StoreId,
     pub disk: MemDisk,
     pub stepper: Option<Stepper>,
+    /// Since it was opened last.
+    pub metrics: Option<Arc<StoreMetrics>>,
 }
 
 pub type Answer<T> = Arc<Mutex<Option<T>>>;
@@ -173,7 +175,7 @@ impl Cluster {
         let members: Vec<StoreId> = (1..=stores).map(StoreId).collect();
         let regions = static_regions(&members, &Self::split_keys(regions)).unwrap();
         let all = (1..=stores + spare).map(StoreId);
-        let nodes = all.map(|id| Node { id, disk: MemDisk::default(), stepper: None }).collect();
+        let nodes = all.map(|id| Node { id, disk: MemDisk::default(), stepper: None, metrics: None }).collect();
         let mut cluster = Self {
             nodes,
             regions,
@@ -211,12 +213,14 @@ impl Cluster {
     pub fn open(&mut self, at: usize) -> Result<(), StoreError> {
         let id = self.nodes[at].id;
         let observer = Observer { store: id, trace: self.trace.clone(), failures: Arc::clone(&self.failures) };
+        let metrics = Arc::new(StoreMetrics::new(&Registry::new(), id));
+        self.nodes[at].metrics = Some(Arc::clone(&metrics));
         let around = Surroundings {
             outbox: Arc::new(self.network.clone()),
             carrier: Arc::new(self.network.clone()),
             observer: Arc::new(observer),
             clock: Arc::new(self.clock.clone()),
-            metrics: Arc::new(StoreMetrics::new(&Registry::new(), id)),
+            metrics,
             logger: observe::discard_logger(),
         };
         let mut config = self.config.clone();
