@@ -95,13 +95,14 @@ impl Outgoing {
     pub(crate) fn cancel(&self, shared: &Shared, cancel: CancelSnapshot) {
         let removed = self.flights.lock().remove(&(cancel.region, cancel.to));
         let Some(Outbound { store, flight, .. }) = removed else { return };
-        self.discards.discard(flight);
         let to_it = |transfer: &snapshot::TransferStatus| {
             transfer.direction == Direction::Outgoing
                 && transfer.region == cancel.region
                 && transfer.peer_store == store
         };
         shared.snapshots.transfers.cancel(to_it, CancelReason::Requested);
+        // Behind the word of it: its end counts as cancelled.
+        self.discards.discard(flight);
     }
 
     /// Hands a snapshot that was built to the carrier.
