@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use engine::memory::CrashPoint;
-use engine::meta;
+use engine::{StateBatch, meta};
 use observe::metrics::SnapshotRefusal;
 use region::{Note, RegionMessage};
 use store::StoreConfig;
@@ -227,6 +229,43 @@ fn crash_in_a_snapshot(loses_files: bool) {
         steps += 1;
     }
     assert!(steps > 6, "{steps} crashes: made, reserved, fenced, marked, installed, fenced, unmarked");
+}
+
+/// Its files could not be read at one start, so that it was fenced, and told to go. At the next one they read well, and the
+/// removal is half done.
+#[test]
+fn a_peer_that_goes_gets_no_snapshot_installed_any_more() {
+    let mut cluster = Cluster::with_spare(3, 1, 1, StoreConfig { fence_wait: Duration::from_secs(1000), ..config() });
+    cluster.elect_all();
+    cluster.put_all(&pairs(40, "before"));
+    let region = cluster.regions[0].clone();
+    let (leader, newcomer) = (cluster.leader(region.id).unwrap(), MemberChange::learn(PeerId(77), StoreId(4)));
+    cluster.handle(leader).change_members(region.id, region.epoch, vec![newcomer], Responder::new(|_| {}));
+    cluster.tick_until("a snapshot that waits for its fence", |cluster| {
+        cluster.nodes[3].stepper.as_ref().unwrap().lifecycle_due().is_some()
+    });
+    cluster.clock.advance(Duration::from_secs(1000));
+    let log = cluster.handle(3).engines().log.clone();
+    while log.markers().unwrap().is_empty() {
+        assert!(cluster.nodes[3].stepper.as_mut().unwrap().step_lifecycle());
+    }
+    drop(log);
+    cluster.kill(3);
+    cluster.nodes[3].disk.crash_at(CrashPoint::OLDEST);
+    let engines = cluster.engines(3);
+    assert!(!engines.files.list().unwrap().is_empty());
+    let mut batch = StateBatch::default();
+    let gone = meta::Gone { region: region.id, peer: PeerId(77), range: region.range, merged_into: None };
+    meta::put_gone(&mut batch, &gone);
+    engines.state.write(&batch).unwrap();
+    engines.state.flush().unwrap();
+    drop(engines);
+    cluster.open(3).unwrap();
+    let engines = cluster.handle(3).engines().clone();
+    let lifecycle = engines.log.region(region.id).unwrap().unwrap().lifecycle.unwrap();
+    assert_eq!((lifecycle.peer, lifecycle.next_peer), (None, PeerId(78)));
+    assert!(engines.log.markers().unwrap().is_empty() && engines.files.list().unwrap().is_empty());
+    assert!(cluster.content(3).is_empty() && cluster.handle(3).counts().peers == 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use engine::{Durability, Family, LogBatch, LogOp, SnapshotMarker, StateBatch, StateEngine, meta};
+use engine::{Durability, Family, Gone, LogBatch, LogOp, SnapshotMarker, StateBatch, StateEngine, meta};
 use slog::{Logger, error, info};
 use snapshot::{Direction, ReceiveStep, Received, Recovery, SnapshotKey, sweep};
 use types::{KeyRange, PeerId};
@@ -28,18 +28,27 @@ pub(crate) struct Finished {
 /// Finishes what a crash interrupted.
 pub(crate) fn finish(engines: &Engines, logger: &Logger) -> Result<Finished, StoreError> {
     let mut writer = StateWriter::open(Arc::clone(&engines.state))?;
-    let mut finished = finish_snapshots(engines, &mut writer, logger)?;
-    finish_removals(engines, &mut writer, &mut finished.fenced, logger)?;
+    let gone = meta::read_gone(&*engines.state)?;
+    let mut finished = finish_snapshots(engines, &gone, &mut writer, logger)?;
+    finish_removals(engines, &gone, &mut writer, &mut finished.fenced, logger)?;
     clear_unowned(&*engines.state, &mut writer, &finished.fenced, logger)?;
     Ok(finished)
 }
 
-/// Does again what a marker in L says was begun, and sweeps away the files that no marker names.
-fn finish_snapshots(engines: &Engines, writer: &mut StateWriter, logger: &Logger) -> Result<Finished, StoreError> {
-    let markers = engines.log.markers()?;
+/// Does again what a marker in L says was begun, and sweeps away the files that no marker names. A peer that was told to go
+/// behind its marker gets nothing any more: its removal goes on.
+fn finish_snapshots(
+    engines: &Engines,
+    gone: &[Gone],
+    writer: &mut StateWriter,
+    logger: &Logger,
+) -> Result<Finished, StoreError> {
+    let goes =
+        |marker: &SnapshotMarker| gone.iter().any(|gone| (gone.region, gone.peer) == (marker.region(), marker.peer));
+    let (going, markers): (Vec<_>, Vec<_>) = engines.log.markers()?.into_iter().partition(goes);
     let needed: BTreeSet<SnapshotKey> = markers.iter().map(key).collect();
     let swept = sweep(&*engines.files, &needed)?;
-    let mut finished = Finished { next_number: swept.next_number, ..Finished::default() };
+    let mut finished = Finished { fenced: going, next_number: swept.next_number };
     let mut done = Vec::new();
     for marker in markers {
         let region = marker.region();
@@ -87,17 +96,17 @@ fn reopen(engines: &Engines, marker: &SnapshotMarker) -> Result<Received, String
 /// Goes on with removals behind their fence: what S holds when it is opened is durable.
 fn finish_removals(
     engines: &Engines,
+    gone: &[Gone],
     writer: &mut StateWriter,
     fenced: &mut Vec<SnapshotMarker>,
     logger: &Logger,
 ) -> Result<(), StoreError> {
-    let gone = meta::read_gone(&*engines.state)?;
     if gone.is_empty() {
         return Ok(());
     }
     let mut forgotten = LogBatch::default();
     let mut cleared = StateBatch::default();
-    for gone in &gone {
+    for gone in gone {
         let known = engines.log.region(gone.region)?.and_then(|log| log.lifecycle);
         if known.is_some_and(|known| known.peer == Some(gone.peer)) {
             let next_peer = PeerId(gone.peer.0 + 1);
