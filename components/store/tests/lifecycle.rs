@@ -13,7 +13,7 @@ use region::{Note, RegionMessage};
 use store::StoreConfig;
 use support::moves::{ask_split, change, check_values, config, inspect, split};
 use support::{Cluster, content, pairs};
-use types::{MemberChange, Peer, PeerId, RegionDescriptor, RegionEpoch, RegionId, Responder, StoreId};
+use types::{MemberChange, Peer, PeerId, PeerRole, RegionDescriptor, RegionEpoch, RegionId, Responder, StoreId};
 
 #[test]
 fn a_region_splits_and_every_part_serves() {
@@ -231,10 +231,8 @@ fn crash_in_a_snapshot(loses_files: bool) {
     assert!(steps > 6, "{steps} crashes: made, reserved, fenced, marked, installed, fenced, unmarked");
 }
 
-/// Its files could not be read at one start, so that it was fenced, and told to go. At the next one they read well, and the
-/// removal is half done.
-#[test]
-fn a_peer_that_goes_gets_no_snapshot_installed_any_more() {
+/// The last store is down behind the marker of a snapshot for peer 77 of a region, with the files still there.
+fn marked() -> (Cluster, RegionDescriptor) {
     let mut cluster = Cluster::with_spare(3, 1, 1, StoreConfig { fence_wait: Duration::from_secs(1000), ..config() });
     cluster.elect_all();
     cluster.put_all(&pairs(40, "before"));
@@ -252,6 +250,24 @@ fn a_peer_that_goes_gets_no_snapshot_installed_any_more() {
     drop(log);
     cluster.kill(3);
     cluster.nodes[3].disk.crash_at(CrashPoint::OLDEST);
+    cluster.config.fence_wait = Duration::ZERO;
+    (cluster, region)
+}
+
+/// Nothing of peer 77 is left on the last store but its number.
+fn check_forgotten(cluster: &Cluster, region: RegionId) {
+    let engines = cluster.handle(3).engines().clone();
+    let lifecycle = engines.log.region(region).unwrap().unwrap().lifecycle.unwrap();
+    assert_eq!((lifecycle.peer, lifecycle.next_peer), (None, PeerId(78)));
+    assert!(engines.log.markers().unwrap().is_empty() && engines.files.list().unwrap().is_empty());
+    assert!(cluster.content(3).is_empty() && cluster.handle(3).counts().peers == 0);
+}
+
+/// Its files could not be read at one start, so that it was fenced, and told to go. At the next one they read well, and the
+/// removal is half done.
+#[test]
+fn a_peer_that_goes_gets_no_snapshot_installed_any_more() {
+    let (mut cluster, region) = marked();
     let engines = cluster.engines(3);
     assert!(!engines.files.list().unwrap().is_empty());
     let mut batch = StateBatch::default();
@@ -261,11 +277,31 @@ fn a_peer_that_goes_gets_no_snapshot_installed_any_more() {
     engines.state.flush().unwrap();
     drop(engines);
     cluster.open(3).unwrap();
-    let engines = cluster.handle(3).engines().clone();
-    let lifecycle = engines.log.region(region.id).unwrap().unwrap().lifecycle.unwrap();
-    assert_eq!((lifecycle.peer, lifecycle.next_peer), (None, PeerId(78)));
-    assert!(engines.log.markers().unwrap().is_empty() && engines.files.list().unwrap().is_empty());
-    assert!(cluster.content(3).is_empty() && cluster.handle(3).counts().peers == 0);
+    check_forgotten(&cluster, region.id);
+}
+
+#[test]
+fn a_fenced_peer_goes_whatever_crash_comes_between() {
+    for steps in 0..6 {
+        let (mut cluster, region) = marked();
+        let files = cluster.engines(3).files;
+        files.list().unwrap().iter().for_each(|file| files.remove(&file.name).unwrap());
+        drop(files);
+        cluster.open(3).unwrap();
+        cluster.isolate(3);
+        let epoch = RegionEpoch { conf_ver: region.epoch.conf_ver + 1, ..region.epoch };
+        let peers = vec![Peer { role: PeerRole::Learner, ..Peer::voter(PeerId(77), StoreId(4)) }];
+        let gone = gc(&RegionDescriptor { epoch, peers, ..region.clone() });
+        assert_eq!(cluster.handle(3).counts().peers, 1, "it is fenced");
+        cluster.doomed = Some((3, steps));
+        cluster.handle(3).receive(gone.clone());
+        (0..40).for_each(|_| cluster.tick());
+        // Where nothing of it was durable yet, it is told again.
+        cluster.handle(3).receive(gone);
+        (0..40).for_each(|_| cluster.tick());
+        check_forgotten(&cluster, region.id);
+        assert!(cluster.failures.lock().unwrap().is_empty(), "a crash after {steps} steps of the lifecycle");
+    }
 }
 
 #[test]
