@@ -7,7 +7,8 @@
 //! - **Upkeep** watches the flush watermark and deletes from the log what is no longer needed (D3, D5).
 //! - **The lifecycle** makes peers that a message asks for, puts snapshots into the place of what peers had, and removes
 //!   peers: what no log replays, in one queue (D6, D7, D9, D10, D11).
-//! - **The snapshot worker** builds snapshots and hashes regions, beside all of them.
+//! - **The snapshot worker** builds snapshots and hashes regions, beside all of them; on threads, its one also removes
+//!   the files of snapshots that nobody wants any more.
 //!
 //! The whole store is steppable on one thread without starting any: [`Stepper`] and [`RunningStore`] drive the same parts.
 //!
