@@ -136,6 +136,10 @@ impl RegionDescriptor {
             if kind == MemberChangeKind::Remove {
                 return refuse("is not a member of the region");
             }
+            // Raft takes 0 for nobody: it would leave such a member out without a word.
+            if id == PeerId(0) || store == StoreId(0) {
+                return refuse(&format!("on store {store} cannot join: no id is 0"));
+            }
             if let Some(other) = self.peer_on(store) {
                 return refuse(&format!("cannot join: store {store} has the region's peer {} already", other.id));
             }
@@ -241,7 +245,7 @@ mod tests {
         let lone = RegionDescriptor { peers: region().peers[..1].to_vec(), ..region() };
         let elsewhere = MemberChange::remove(PeerId(2), StoreId(7));
         let crowded = MemberChange::learn(PeerId(9), StoreId(2));
-        let cases: [(&RegionDescriptor, &[MemberChange], &str); 14] = [
+        let cases: [(&RegionDescriptor, &[MemberChange], &str); 17] = [
             (&region(), &[], "nothing to leave"),
             (&joint, &[vote(5)], "leave the joint one first"),
             (&joint, &[vote(5), learn(1)], "leave the joint one first"),
@@ -250,6 +254,9 @@ mod tests {
             (&region(), &[remove(9)], "not a member"),
             (&region(), &[elsewhere], "lives on store 2, not on store 7"),
             (&region(), &[crowded], "store 2 has the region's peer 2 already"),
+            (&region(), &[MemberChange::learn(PeerId(0), StoreId(5))], "no id is 0"),
+            (&region(), &[MemberChange::vote(PeerId(5), StoreId(0))], "no id is 0"),
+            (&region(), &[vote(0), vote(5)], "no id is 0"),
             (&region(), &[vote(4), remove(3)], "demote it, remove it next"),
             (&region(), &[learn(5), learn(6)], "one by one"),
             (&region(), &[vote(4), learn(4)], "changed twice"),

@@ -99,6 +99,9 @@ impl RegionDescriptor {
             regions.push(new.id);
             peers.extend(&new.peers);
         }
+        if regions.contains(&RegionId(0)) || peers.contains(&PeerId(0)) {
+            return invalid("no region and no peer has the id 0".to_owned());
+        }
         if has_repetition(&mut regions) || has_repetition(&mut peers) {
             return invalid("an id is given twice".to_owned());
         }
@@ -166,6 +169,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_the_region_is_refused() {
         let few = NewRegion { peers: vec![PeerId(21)], ..new("c", 2) };
+        let nobody = NewRegion { peers: vec![PeerId(21), PeerId(0)], ..new("c", 2) };
         let known = NewRegion { peers: vec![PeerId(21), PeerId(11)], ..new("c", 2) };
         let cases = [
             (vec![], "no key"),
@@ -177,6 +181,8 @@ mod tests {
             (vec![new("c", 1)], "twice"),
             (vec![new("c", 2), new("d", 2)], "twice"),
             (vec![known], "twice"),
+            (vec![NewRegion { id: RegionId(0), ..new("c", 2) }], "id 0"),
+            (vec![nobody], "id 0"),
         ];
         for (regions, reason) in cases {
             let plan = SplitPlan { regions, right_derive: true };
