@@ -74,6 +74,11 @@ impl PdError {
         })
     }
 
+    /// Whether the placement driver does not know the call.
+    pub const fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Status { code: tonic::Code::Unimplemented, .. })
+    }
+
     /// Whether the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Unreachable { .. })

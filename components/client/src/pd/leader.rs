@@ -178,7 +178,9 @@ async fn ask(config: &PdConfig, address: &str) -> Result<Found, PdError> {
     const CALL: &str = "GetMembers";
     let channel = connect(config, address).await?;
     let members = get_members(channel.clone(), config.attempt_timeout).await;
-    let members = checked(CALL, members.map_err(|cause| unreachable(CALL, cause, address))?)?;
+    let members = checked(CALL, members.map_err(|cause| unreachable(CALL, cause, address))?);
+    // A member that is about to begin or to end refuses even this.
+    let members = members.map_err(|error| unreachable(CALL, error.to_string(), address))?;
     let cluster_id = members.header.map_or(0, |header| header.cluster_id);
     let addresses = addresses(&members.members);
     let leader = members.leader.unwrap_or_default();

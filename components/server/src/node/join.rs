@@ -8,9 +8,10 @@ use engine::StoreIdent;
 use proto::metapb;
 use slog::{Logger, info};
 use store::Engines;
+use types::RegionDescriptor;
 
 use super::error::NodeError;
-use super::intent;
+use super::{founding, intent};
 
 /// How long a fresh store waits before it asks again for its first regions.
 const LAYOUT_PAUSE: Duration = Duration::from_millis(100);
@@ -51,14 +52,24 @@ pub(super) async fn join(
         return Err(NodeError::OtherCluster { data_dir: data_dir.display().to_string(), found, expected });
     }
     fail_point!("join-intended");
-    pd.put_store(&description.of(ident)).await?;
+    let store = description.of(ident);
+    let first = if made.is_none() {
+        founding::register(data_dir, pd, ident, &store, logger).await?
+    } else {
+        pd.put_store(&store).await?;
+        None
+    };
     fail_point!("join-registered");
     if made.is_none() {
-        bootstrap(engines, pd, ident, logger).await?;
+        let regions = match first {
+            Some(first) => vec![first],
+            None => first_regions(pd, ident, logger).await?,
+        };
+        bootstrap(engines, ident, regions, logger).await?;
     }
     fail_point!("join-bootstrapped");
     if intent::read(data_dir)?.is_some() {
-        pd.confirm_bootstrap(ident.store, ident.instance).await?;
+        confirm(pd, ident).await?;
         fail_point!("join-confirmed");
         intent::remove(data_dir)?;
         fail_point!("join-intent-removed");
@@ -81,21 +92,42 @@ async fn intend(data_dir: &Path, pd: &PdClient) -> Result<StoreIdent, NodeError>
     Ok(ident)
 }
 
-async fn bootstrap(engines: &Engines, pd: &PdClient, ident: StoreIdent, logger: &Logger) -> Result<(), NodeError> {
+/// The regions that our coordinator gives a fresh store. Another placement driver gives none: it moves some here once the
+/// store serves.
+async fn first_regions(pd: &PdClient, ident: StoreIdent, logger: &Logger) -> Result<Vec<RegionDescriptor>, NodeError> {
     let mut asked = 0;
-    let regions = loop {
-        if let Some(regions) = pd.get_layout(ident.store, ident.instance).await? {
-            break regions;
+    loop {
+        match pd.get_layout(ident.store, ident.instance).await {
+            Ok(Some(regions)) => return Ok(regions),
+            Ok(None) => {}
+            Err(error) if error.is_unimplemented() => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
         }
         if asked % LAYOUT_QUESTIONS_PER_LINE == 0 {
             info!(logger, "waiting for enough stores to join the cluster"; "store_id" => ident.store.0);
         }
         asked += 1;
         tokio::time::sleep(LAYOUT_PAUSE).await;
-    };
+    }
+}
+
+async fn bootstrap(
+    engines: &Engines,
+    ident: StoreIdent,
+    regions: Vec<RegionDescriptor>,
+    logger: &Logger,
+) -> Result<(), NodeError> {
     info!(logger, "the store gets its first regions"; "store_id" => ident.store.0, "regions" => regions.len());
     let engines = engines.clone();
     let made = tokio::task::spawn_blocking(move || store::bootstrap(&engines, ident, &regions));
     made.await.expect("a bootstrap does not panic")?;
     Ok(())
+}
+
+/// Tells our coordinator that the store is made. Another placement driver need not know.
+async fn confirm(pd: &PdClient, ident: StoreIdent) -> Result<(), NodeError> {
+    match pd.confirm_bootstrap(ident.store, ident.instance).await {
+        Err(error) if !error.is_unimplemented() => Err(error.into()),
+        _ => Ok(()),
+    }
 }

@@ -3,12 +3,13 @@
 //! A node owns its tokio runtime, so that ending it ends every connection and task at once: a node that was killed must
 //! not answer from the grave. Starting and stopping block; call them on a thread of your own, not inside a runtime.
 //!
-//! Reading order: [`store_node`], `join`, `reports`, [`coordinator_node`], then the helpers.
+//! Reading order: [`store_node`], `join`, `founding`, `reports`, [`coordinator_node`], then the helpers.
 
 pub mod coordinator_node;
 pub mod engines;
 pub mod error;
 mod files;
+mod founding;
 pub mod intent;
 mod join;
 mod listen;
