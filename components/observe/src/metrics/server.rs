@@ -39,6 +39,22 @@ labels! {
     }
 }
 
+labels! {
+    /// What became of an order of the placement driver.
+    OrderOutcome: "outcome" {
+        /// It was carried out.
+        CarriedOut = "carried_out",
+        /// The region refused it, or could not.
+        Failed = "failed",
+        /// It makes no sense, or asks for what this build does not do.
+        Declined = "declined",
+        /// The region has another epoch or leader by now.
+        Stale = "stale",
+        /// Another order of the region was under way.
+        Busy = "busy",
+    }
+}
+
 /// The metrics of a store's gRPC services; each carries the label `store`.
 #[derive(Clone)]
 pub struct ServerMetrics {
@@ -54,6 +70,8 @@ pub struct ServerMetrics {
     pub batch_requests: Histogram,
     /// `BatchCommands` streams that stand.
     pub batch_streams: IntGauge,
+    /// Orders of the placement driver, by what became of them.
+    pub orders: ByLabel<OrderOutcome, IntCounter>,
 }
 
 impl ServerMetrics {
@@ -68,6 +86,7 @@ impl ServerMetrics {
             region_errors: scope.counters("grpc_region_error_total", "Region errors that clients were given."),
             batch_requests: scope.sizes("grpc_batch_requests", "Requests per message of a batch stream."),
             batch_streams: scope.gauge("grpc_batch_streams", "Batch streams of clients that stand."),
+            orders: scope.counters("pd_order_total", "Orders of the placement driver, by what became of them."),
         }
     }
 

@@ -168,7 +168,7 @@ async fn start(
 
     let kv_config = KvConfig { max_message_bytes: server.max_message_bytes, ..KvConfig::default() };
     let metrics = Arc::new(ServerMetrics::new(registry, ident.store));
-    let kv = TikvService::new(handle.clone(), splits.clone(), kv_config, metrics, logger.clone());
+    let kv = TikvService::new(handle.clone(), splits.clone(), kv_config, Arc::clone(&metrics), logger.clone());
     let router = Server::builder()
         .add_service(kv.into_server())
         .add_service(health::service(handle.clone()))
@@ -182,7 +182,7 @@ async fn start(
     let operations = StoreOperations::new(handle.clone(), splits.clone(), logger.clone()).routes();
     runtime.serve("status", status::serve(side.listener, source, operations, std::future::pending()), &logger);
     let report = ReportConfig::from(&config.raftstore);
-    let orders = Orders::new(handle.clone(), splits, logger.clone());
+    let orders = Orders::new(handle.clone(), splits, metrics, logger.clone());
     runtime.spawn(RegionReports::new(handle.clone(), report, Arc::clone(&news), orders).run(pd.clone()));
     runtime.spawn(ask_for_members(handle.clone(), pd.clone(), Arc::clone(&news), logger.clone()));
     let checks = Duration::from_millis(config.raftstore.consistency_check_interval_ms);

@@ -9,6 +9,12 @@ use types::RegionId;
 /// Shorter intervals do not count (wire.md B): what passed meanwhile is told with a longer one.
 const MIN_INTERVAL_SECONDS: u64 = 3;
 
+/// The time between two reports. The placement driver divides by its length without looking: it ends behind its start even
+/// where no second has passed, or the clock was put back.
+pub(super) fn interval(since: u64, now: u64) -> TimeInterval {
+    TimeInterval { start_timestamp: since, end_timestamp: now.max(since + 1) }
+}
+
 /// What was told of each region's flow, and when, in seconds since the Unix epoch.
 #[derive(Debug, Default)]
 pub(super) struct RegionFlows(BTreeMap<RegionId, (u64, RegionFlow)>);
@@ -18,7 +24,7 @@ impl RegionFlows {
     /// nothing to compare with.
     pub(super) fn take(&mut self, region: RegionId, flow: RegionFlow, now: u64) -> (RegionFlow, TimeInterval) {
         let (since, told) = self.0.entry(region).or_insert((now, flow));
-        let interval = TimeInterval { start_timestamp: *since, end_timestamp: now };
+        let interval = interval(*since, now);
         if now.saturating_sub(*since) < MIN_INTERVAL_SECONDS {
             return (RegionFlow::default(), interval);
         }
@@ -48,12 +54,12 @@ mod tests {
             let (flow, interval) = flows.take(region, flow(written), now);
             (flow.written_keys, interval.start_timestamp, interval.end_timestamp)
         };
-        assert_eq!(take(100, 50), (0, 50, 50), "what passed before is nobody's");
+        assert_eq!(take(100, 50), (0, 50, 51), "what passed before is nobody's");
         assert_eq!(take(110, 52), (0, 50, 52));
         assert_eq!(take(120, 53), (20, 50, 53));
         assert_eq!(take(125, 60), (5, 53, 60));
         assert_eq!(take(3, 70), (0, 60, 70), "the counts began again");
-        assert_eq!(take(9, 60), (0, 70, 60), "the clock was put back");
+        assert_eq!(take(9, 60), (0, 70, 71), "the clock was put back");
     }
 
     #[test]

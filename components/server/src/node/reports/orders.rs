@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use observe::ServerMetrics;
+use observe::metrics::server::OrderOutcome;
 use parking_lot::Mutex;
 use proto::eraftpb::ConfChangeType;
 use proto::pdpb::{self, CheckPolicy, RegionHeartbeatResponse};
@@ -31,6 +33,7 @@ pub(in crate::node) struct Orders {
     store: StoreHandle,
     splits: Splits,
     under_way: Arc<Mutex<BTreeSet<RegionId>>>,
+    metrics: Arc<ServerMetrics>,
     logger: Logger,
 }
 
@@ -47,8 +50,13 @@ impl Drop for UnderWay {
 }
 
 impl Orders {
-    pub(in crate::node) fn new(store: StoreHandle, splits: Splits, logger: Logger) -> Self {
-        Self { store, splits, under_way: Arc::default(), logger }
+    pub(in crate::node) fn new(
+        store: StoreHandle,
+        splits: Splits,
+        metrics: Arc<ServerMetrics>,
+        logger: Logger,
+    ) -> Self {
+        Self { store, splits, under_way: Arc::default(), metrics, logger }
     }
 
     /// Begins to carry an order out, unless it is stale, one of the region's is under way, or this build cannot. Does not
@@ -66,14 +74,17 @@ impl Orders {
             Ok(Some(order)) => order,
             Ok(None) => return,
             Err(reason) => {
-                return info!(self.logger, "an order of the placement driver is not carried out";
+                self.metrics.orders[OrderOutcome::Declined].inc();
+                return info!(self.logger, "an order of the placement driver is declined";
                     "region_id" => region.0, "reason" => reason);
             }
         };
         let Some(view) = self.addressed(&answer) else {
+            self.metrics.orders[OrderOutcome::Stale].inc();
             return info!(self.logger, "an order of the placement driver is stale"; "region_id" => region.0);
         };
         if !self.under_way.lock().insert(region) {
+            self.metrics.orders[OrderOutcome::Busy].inc();
             return debug!(self.logger, "an order of the region is under way already"; "region_id" => region.0);
         }
         let under_way = UnderWay { region, all: Arc::clone(&self.under_way) };
@@ -105,24 +116,31 @@ impl Orders {
             }
             Order::Split(keys) => self.split(view, keys).await,
         };
-        match done {
-            Ok(()) => info!(self.logger, "an order is carried out"; "region_id" => region.0),
+        let outcome = match done {
+            Ok(()) => {
+                info!(self.logger, "an order is carried out"; "region_id" => region.0);
+                OrderOutcome::CarriedOut
+            }
             // It comes again as long as it is wanted.
             Err(reason) => {
-                warn!(self.logger, "an order is not carried out"; "region_id" => region.0, "reason" => reason)
+                warn!(self.logger, "an order is not carried out"; "region_id" => region.0, "reason" => reason);
+                OrderOutcome::Failed
             }
-        }
+        };
+        self.metrics.orders[outcome].inc();
     }
 
     async fn transfer(&self, view: &RegionView, to: Vec<StoreId>) -> Result<(), String> {
         let status = inspect(&self.store, view.descriptor.id).await.ok_or("the region is gone")?;
-        let able = |store: &&StoreId| {
-            let mut members = status.members.iter();
-            members
-                .any(|member| member.peer.store_id == **store && member.active && member.peer.role == PeerRole::Voter)
+        let votes_on = |store: &StoreId, active: bool| {
+            let mut members = status.members.iter().filter(|member| member.active || !active);
+            members.any(|member| member.peer.store_id == *store && member.peer.role == PeerRole::Voter)
         };
-        // When none of them does well, the region says why the first one cannot lead.
-        let best = to.iter().find(able).or(to.first()).copied().ok_or("nobody is named")?;
+        // Who leads since a moment ago has heard of nobody yet. When none of them votes at all, the region says why the first
+        // one cannot lead.
+        let active = to.iter().find(|store| votes_on(store, true));
+        let best = active.or_else(|| to.iter().find(|store| votes_on(store, false))).or(to.first());
+        let best = best.copied().ok_or("nobody is named")?;
         let transferred = ask(|responder| self.store.transfer_leader(view.descriptor.id, best, responder)).await;
         transferred.map_err(|error: RequestError| error.to_string())
     }
@@ -169,6 +187,9 @@ fn read(answer: &RegionHeartbeatResponse) -> Result<Option<Order>, String> {
     }
     if answer.merge.is_some() {
         return Err("regions are not merged by this build".to_owned());
+    }
+    if answer.switch_witnesses.is_some() {
+        return Err("witnesses are not known to this build".to_owned());
     }
     if answer.change_split.is_some() {
         return Err("splits by size and load are switched by this store's configuration".to_owned());
@@ -259,6 +280,11 @@ mod tests {
         }
         let merge = Some(pdpb::Merge::default());
         assert!(read(&RegionHeartbeatResponse { merge, ..answer() }).is_err_and(|reason| reason.contains("merged")));
+        let switch_witnesses = Some(pdpb::BatchSwitchWitness {
+            switch_witnesses: vec![pdpb::SwitchWitness { peer_id: 12, is_witness: true }],
+        });
+        let switch = read(&RegionHeartbeatResponse { switch_witnesses, ..answer() });
+        assert!(switch.is_err_and(|reason| reason.contains("witnesses")));
         let change_split = Some(pdpb::ChangeSplit::default());
         assert!(read(&RegionHeartbeatResponse { change_split, ..answer() }).is_err());
         assert_eq!(read(&answer()), Ok(None), "an answer that asks for nothing");

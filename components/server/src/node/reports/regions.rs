@@ -129,7 +129,7 @@ impl RegionReports {
             pending_peers: health.pending.iter().copied().map(Into::into).collect(),
             // Unknown is zero; nothing, as far as the engine can tell, is not.
             approximate_size: size.map_or(0, |size| size.bytes.max(EMPTY_REGION_BYTES)),
-            approximate_keys: size.map_or(0, |size| size.keys),
+            approximate_keys: size.map_or(0, |size| size.keys.max(1)),
             bytes_written: flow.written_bytes,
             keys_written: flow.written_keys,
             bytes_read: flow.read_bytes,

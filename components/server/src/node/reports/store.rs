@@ -10,13 +10,14 @@ use observe::StoreMetrics;
 use observe::metrics::SnapshotPhase;
 use observe::metrics::store::StoreSize;
 use proto::metapb::NodeState;
-use proto::pdpb::{PeerStat, StoreHeartbeatResponse, StoreStats, TimeInterval};
+use proto::pdpb::{PeerStat, StoreHeartbeatResponse, StoreStats};
 use slog::{Logger, debug, info};
 use snapshot::{Direction, TransferStatus};
 use store::{RegionFlow, StoreHandle, StoreState};
 use tokio::time::{MissedTickBehavior, interval};
 use types::RegionId;
 
+use super::flows::interval as between;
 use super::slow::SlowScore;
 use super::{ReportConfig, unix_seconds};
 use crate::node::observer::News;
@@ -105,7 +106,7 @@ impl StoreReports {
             keys_read: sum(|flow| flow.read_keys),
             peer_stats: busiest(flows),
             damaged_regions_id: self.news.differing.regions().into_iter().map(|region| region.0).collect(),
-            interval: Some(TimeInterval { start_timestamp: told.at, end_timestamp: now.at }),
+            interval: Some(between(told.at, now.at)),
             ..StoreStats::default()
         }
     }
