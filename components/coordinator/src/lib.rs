@@ -18,14 +18,15 @@
 //! - **D14.** The layout is handed to the disks that it was made for, by instance id, and to none that confirmed its
 //!   bootstrap.
 //! - A store that leaves is gone only once every key is in a region that has reported, and none of them is on it.
-//! - The routing table never holds two regions with a key in common, nor goes back to an older epoch or term.
+//! - The routing table never holds two regions with a key in common, nor goes back to an older epoch or term. A key that was
+//!   in a region is never without a route: while nobody claims it, it leads to whoever had it last.
 //!
 //! What is absent: the region has one member. With several, a deposed leader that does not know it yet could still give
 //! timestamps below its bound, which are unique but older than its successor's: each batch would have to be confirmed
 //! by a read index first.
 //!
 //! Reading order: [`request`], [`machine`], `leader`, `transaction`, then [`timestamp`], [`layout`], [`routing`],
-//! [`record`], and last [`journal`], [`host`] and [`leadership`].
+//! `remnants`, [`record`], and last [`journal`], [`host`] and [`leadership`].
 
 pub mod config;
 pub mod error;
@@ -38,6 +39,7 @@ pub mod leadership;
 pub mod machine;
 mod meta;
 pub mod record;
+mod remnants;
 pub mod request;
 pub mod routing;
 pub mod safe_point;

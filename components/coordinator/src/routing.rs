@@ -10,6 +10,7 @@ use placement::RegionState;
 use types::{Instant, KeyRange, Peer, RegionDescriptor, RegionId, StoreId, Term};
 
 use crate::error::CoordinatorError;
+use crate::remnants::{Remnant, Remnants};
 
 /// Most regions that one scan returns; the client goes on behind the last.
 pub const MAX_SCAN_REGIONS: usize = 16 << 10;
@@ -99,7 +100,7 @@ pub struct RegionInfo {
 }
 
 impl RegionInfo {
-    fn unheard(descriptor: RegionDescriptor) -> Self {
+    pub(crate) fn unheard(descriptor: RegionDescriptor) -> Self {
         Self {
             descriptor: Arc::new(descriptor),
             leader: None,
@@ -145,7 +146,7 @@ impl RegionInfo {
         })
     }
 
-    fn start(&self) -> &Bytes {
+    pub(crate) fn start(&self) -> &Bytes {
         &self.descriptor.range.start
     }
 }
@@ -159,11 +160,31 @@ pub struct RegionCounts {
     pub with_leader: usize,
 }
 
+/// Where a client is sent with a key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Route<'a> {
+    /// To the region that claims it.
+    Region(&'a RegionInfo),
+    /// To the region that had it last: nobody claims it just now.
+    Remnant(&'a Remnant),
+}
+
+impl<'a> Route<'a> {
+    /// The region, or what is left of it.
+    pub(crate) fn info(self) -> &'a RegionInfo {
+        match self {
+            Self::Region(info) => info,
+            Self::Remnant(remnant) => &remnant.left,
+        }
+    }
+}
+
 /// Regions that share no key, by start key and by id.
 #[derive(Debug, Default)]
 pub(crate) struct RoutingTable {
     starts: BTreeMap<Bytes, RegionId>,
     regions: BTreeMap<RegionId, RegionInfo>,
+    remnants: Remnants,
     with_leader: usize,
 }
 
@@ -181,11 +202,13 @@ impl RoutingTable {
     pub(crate) fn report(&mut self, report: RegionReport, now: Instant) -> Result<Vec<RegionId>, CoordinatorError> {
         report.validate()?;
         self.check_not_stale(&report)?;
-        self.remove(report.descriptor.id);
-        let overlapping: Vec<RegionId> =
-            self.overlapping(&report.descriptor.range).map(|info| info.descriptor.id).collect();
-        overlapping.iter().for_each(|region| self.remove(*region));
+        let before = self.remove(report.descriptor.id);
+        let range = report.descriptor.range.clone();
+        let overlapping: Vec<RegionId> = self.overlapping(&range).map(|info| info.descriptor.id).collect();
+        let others: Vec<RegionInfo> = overlapping.iter().filter_map(|region| self.remove(*region)).collect();
         self.insert(RegionInfo::reported(report, now));
+        self.remnants.claim(&range);
+        before.iter().chain(&others).for_each(|had| self.remnants.keep(had, &had.descriptor.range, &range));
         Ok(overlapping)
     }
 
@@ -245,12 +268,12 @@ impl RoutingTable {
         self.regions.insert(info.descriptor.id, info);
     }
 
-    fn remove(&mut self, region: RegionId) {
-        if let Some(info) = self.regions.remove(&region) {
-            let removed = self.starts.remove(info.start());
-            assert_eq!(removed, Some(region), "both indexes hold the same regions");
-            self.with_leader -= usize::from(info.leader.is_some());
-        }
+    fn remove(&mut self, region: RegionId) -> Option<RegionInfo> {
+        let info = self.regions.remove(&region)?;
+        let removed = self.starts.remove(info.start());
+        assert_eq!(removed, Some(region), "both indexes hold the same regions");
+        self.with_leader -= usize::from(info.leader.is_some());
+        Some(info)
     }
 
     fn by_id(&self, id: RegionId) -> &RegionInfo {
@@ -273,11 +296,29 @@ impl RoutingTable {
         Some(self.by_id(*id)).filter(|info| info.descriptor.range.contains(key))
     }
 
-    /// The region right before the one that holds a key.
-    pub(crate) fn region_before(&self, key: &[u8]) -> Option<&RegionInfo> {
-        let start = self.region_at(key)?.start();
-        let (_, id) = self.starts.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(&start[..]))).next_back()?;
-        Some(self.by_id(*id)).filter(|info| info.descriptor.range.end == *start)
+    /// Where a client is sent with a key; nowhere when no region ever had it.
+    pub(crate) fn route_at(&self, key: &[u8]) -> Option<Route<'_>> {
+        self.region_at(key).map(Route::Region).or_else(|| self.remnants.at(key).map(Route::Remnant))
+    }
+
+    /// Where a client is sent with the keys right before those of the region that it is sent to with a key.
+    pub(crate) fn route_before(&self, key: &[u8]) -> Option<Route<'_>> {
+        let start = self.route_at(key)?.info().start();
+        let below = self.starts.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(&start[..]))).next_back();
+        let region = below.map(|(_, id)| self.by_id(*id)).filter(|info| info.descriptor.range.end == *start);
+        region.map(Route::Region).or_else(|| self.remnants.ending_at(start).map(Route::Remnant))
+    }
+
+    /// Where a client is sent with the keys of a range, ordered by start key. A region whose keys nobody claims may stand
+    /// there more than once, with what is left of its range.
+    pub(crate) fn routes<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = &'a RegionInfo> {
+        let mut regions = self.overlapping(range).peekable();
+        let mut remnants = self.remnants.overlapping(range).map(|remnant| &remnant.left).peekable();
+        std::iter::from_fn(move || match (regions.peek(), remnants.peek()) {
+            (Some(region), Some(remnant)) if remnant.start() < region.start() => remnants.next(),
+            (None, _) => remnants.next(),
+            _ => regions.next(),
+        })
     }
 
     /// All regions, ordered by start key.
@@ -295,11 +336,11 @@ impl RoutingTable {
             .take_while(move |info| !range.is_empty() && range.is_below_end(info.start()))
     }
 
-    /// The regions of several ascending ranges, each once, at most `limit` (0 for as many as allowed).
+    /// The [`routes`](Self::routes) of several ascending ranges, each once, at most `limit` (0 for as many as allowed).
     ///
     /// # Errors
-    /// `Invalid` for ranges that are empty or not ascending; `RangeNotCovered` when every key was asked for and some are
-    /// in no known region, within what was returned.
+    /// `Invalid` for ranges that are empty or not ascending; `RangeNotCovered` when every key was asked for and some were
+    /// never in a region, within what was returned.
     pub(crate) fn scan_ranges(
         &self,
         ranges: &[KeyRange],
@@ -311,8 +352,8 @@ impl RoutingTable {
         let mut found: Vec<&RegionInfo> = Vec::new();
         for range in ranges {
             let mut covered = range.start.clone();
-            for info in self.overlapping(range) {
-                let is_found = found.last().is_some_and(|last| last.descriptor.id == info.descriptor.id);
+            for info in self.routes(range) {
+                let is_found = found.last().is_some_and(|last| last.start() == info.start());
                 if !is_found && found.len() == limit {
                     return Ok(found);
                 }
@@ -386,7 +427,7 @@ mod tests {
     fn finds_by_key_and_neighbour() {
         let table = table(&[report(1, "", "b", 1), report(2, "b", "d", 1), report(3, "e", "", 1)]);
         let at = |key: &str| table.region_at(key.as_bytes()).map(|info| info.descriptor.id.0);
-        let before = |key: &str| table.region_before(key.as_bytes()).map(|info| info.descriptor.id.0);
+        let before = |key: &str| table.route_before(key.as_bytes()).map(|route| route.info().descriptor.id.0);
         assert_eq!((at(""), at("a"), at("b"), at("d"), at("zz")), (Some(1), Some(1), Some(2), None, Some(3)));
         assert_eq!((before("a"), before("c"), before("d"), before("e")), (None, Some(1), None, None));
         assert_eq!(ids(table.overlapping(&KeyRange::new("c", "e"))), [2]);
@@ -406,6 +447,57 @@ mod tests {
         table.report(report(1, "", "m", 2), Instant::ORIGIN).expect("the parent");
         assert_eq!(ids(table.regions()), [1, 2]);
         assert!(table.is_complete());
+    }
+
+    /// Whichever part of a split reports first, its keys and those of the others lead somewhere all the while.
+    #[test]
+    fn no_key_is_without_a_route_while_a_split_is_reported() {
+        // The parent keeps the right part.
+        let parts = [report(2, "", "d", 3), report(3, "d", "m", 3), report(1, "m", "", 3)];
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut table = table(&[report(1, "", "", 1)]);
+            for (nth, part) in order.into_iter().enumerate() {
+                table.report(parts[part].clone(), Instant::ORIGIN).expect("newer than what is known");
+                for key in ["", "a", "d", "e", "m", "z"] {
+                    let route = table.route_at(key.as_bytes()).expect("a route");
+                    let owner = parts.iter().position(|part| part.descriptor.range.contains(key.as_bytes()));
+                    let is_known = order[..=nth].contains(&owner.expect("one part has it"));
+                    assert_eq!(matches!(route, Route::Region(_)), is_known, "{order:?}: {key:?}");
+                    let expected = if is_known { parts[owner.unwrap_or(0)].descriptor.id } else { RegionId(1) };
+                    assert_eq!(route.info().descriptor.id, expected, "{order:?}: {key:?}");
+                    assert!(route.info().descriptor.range.contains(key.as_bytes()));
+                    assert!(route.info().leader.is_some());
+                }
+                // What is scanned covers everything, without a gap and without sharing a key.
+                let routes: Vec<&RegionInfo> = table.routes(&KeyRange::all()).collect();
+                assert_eq!(
+                    (&routes[0].start()[..], &routes[routes.len() - 1].descriptor.range.end[..]),
+                    (&b""[..], &b""[..])
+                );
+                let adjoin = |pair: &[&RegionInfo]| pair[0].descriptor.range.end == *pair[1].start();
+                assert!(routes.windows(2).all(adjoin), "{order:?}: {routes:?}");
+                for pair in routes.windows(2) {
+                    let before = table.route_before(pair[1].start()).expect("a route before it");
+                    assert_eq!(before.info().start(), pair[0].start(), "{order:?}");
+                }
+                let all = table.scan_ranges(&[KeyRange::all()], 0, true).expect("every key is covered");
+                assert_eq!(all, routes);
+            }
+            assert!(table.is_complete(), "{order:?}");
+            assert_eq!(ids(table.routes(&KeyRange::all())), [2, 3, 1], "nothing is left over");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_region_is_no_region() {
+        let mut table = table(&[report(1, "", "", 1)]);
+        table.report(report(2, "", "m", 2), Instant::ORIGIN).expect("the child");
+        assert!(table.region_at(b"z").is_none() && table.region(RegionId(1)).is_none() && !table.is_complete());
+        assert_eq!(table.counts(), RegionCounts { known: 1, with_leader: 1 });
+        assert_eq!(ids(table.regions()), [2]);
+        // The leader of the parent may yet report what it was before: that is older than its child.
+        assert!(table.report(report(1, "", "", 1), Instant::ORIGIN).is_err());
+        assert!(table.route_at(b"z").is_some());
     }
 
     #[test]
@@ -518,6 +610,7 @@ mod tests {
         for seed in 0..200 {
             let mut rng = Rng::new(seed);
             let mut table = RoutingTable::default();
+            let mut had = BTreeSet::new();
             for _ in 0..100 {
                 let (low, high) = (rng.below(10) as u8, rng.below(11) as u8);
                 let end = if high == 10 { Vec::new() } else { vec![high] };
@@ -533,6 +626,12 @@ mod tests {
                 let regions: Vec<&RegionInfo> = table.regions().collect();
                 let led = regions.iter().filter(|info| info.leader.is_some()).count();
                 assert_eq!(table.counts(), RegionCounts { known: regions.len(), with_leader: led }, "seed {seed}");
+                for key in 0..11 {
+                    let route = table.route_at(&[key]).map(Route::info);
+                    assert!(route.is_none_or(|info| info.descriptor.range.contains(&[key])), "seed {seed}");
+                    assert!(route.is_some() || !had.contains(&key), "seed {seed}: a key is in no region any more");
+                    had.extend(route.map(|_| key));
+                }
                 let apart = |pair: &[&RegionInfo]| !pair[0].descriptor.range.overlaps(&pair[1].descriptor.range);
                 assert!(regions.windows(2).all(apart), "seed {seed}: {regions:?}");
             }

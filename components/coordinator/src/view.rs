@@ -9,7 +9,7 @@ use types::{ClusterId, Instant, KeyRange, RegionId, StoreId, Term};
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
 use crate::leader::Leader;
-use crate::routing::{RegionCounts, RegionInfo, clamp_limit};
+use crate::routing::{RegionCounts, RegionInfo, Route, clamp_limit};
 use crate::safe_point::{SafePoints, ServiceSafePoint};
 use crate::store_info::{StoreHealth, StoreRecord, StoreView};
 use crate::version::Version;
@@ -138,9 +138,15 @@ impl<'a> View<'a> {
         self.leader.regions.region_at(key)
     }
 
-    /// The region right before the one that holds a key.
-    pub fn region_before(&self, key: &[u8]) -> Option<&'a RegionInfo> {
-        self.leader.regions.region_before(key)
+    /// Where a client is sent with a key: to the region that holds it, or while none reports so, to the one that held it
+    /// last, with what is left of its range. That one's store knows who holds it now. `None` when none ever did.
+    pub fn route_at(&self, key: &[u8]) -> Option<&'a RegionInfo> {
+        self.leader.regions.route_at(key).map(Route::info)
+    }
+
+    /// Where a client is sent with the keys right before those of [`route_at`](Self::route_at).
+    pub fn route_before(&self, key: &[u8]) -> Option<&'a RegionInfo> {
+        self.leader.regions.route_before(key).map(Route::info)
     }
 
     /// How many regions are known.
@@ -158,12 +164,17 @@ impl<'a> View<'a> {
         self.leader.regions.overlapping(range).take(clamp_limit(limit)).collect()
     }
 
-    /// The regions of several ascending ranges, each once, at most `limit` (0 for as many as allowed). With
-    /// `contain_all`, keys that are in no known region are an error.
+    /// Where a client is sent with the keys of a range, ordered by start key, at most `limit` (0 for as many as allowed).
+    pub fn scan_routes(&self, range: &KeyRange, limit: usize) -> Vec<&'a RegionInfo> {
+        self.leader.regions.routes(range).take(clamp_limit(limit)).collect()
+    }
+
+    /// Where a client is sent with the keys of several ascending ranges, each once, at most `limit` (0 for as many as
+    /// allowed). With `contain_all`, keys that were never in a region are an error.
     ///
     /// # Errors
     /// `Invalid` or `RangeNotCovered`.
-    pub fn batch_scan_regions(
+    pub fn batch_scan_routes(
         &self,
         ranges: &[KeyRange],
         limit: usize,
@@ -187,18 +198,30 @@ impl<'a> View<'a> {
             let reason = format!("{asked} look-ups are more than {MAX_QUERIES}: ask in parts");
             return Err(CoordinatorError::Invalid { reason });
         }
-        let mut regions = BTreeMap::new();
-        let mut note = |info: Option<&'a RegionInfo>| {
-            info.map(|info| {
-                regions.insert(info.descriptor.id, info);
-                info.descriptor.id
-            })
+        let (mut regions, mut remnants) = (BTreeMap::new(), Vec::new());
+        regions.extend(ids.iter().filter_map(|id| Some((*id, self.region(*id)?))));
+        let mut note = |route: Option<Route<'a>>| {
+            let info = route?.info();
+            match route? {
+                Route::Region(info) => drop(regions.insert(info.descriptor.id, info)),
+                Route::Remnant(remnant) => remnants.push(remnant),
+            }
+            Some(info.descriptor.id)
         };
-        for id in ids {
-            note(self.region(*id));
+        let table = &self.leader.regions;
+        let by_key = keys.iter().map(|key| note(table.route_at(key))).collect();
+        let by_previous_key = previous_keys.iter().map(|key| note(table.route_before(key))).collect();
+        for remnant in remnants {
+            // An answer has one place for each region. Where several parts of it are asked for, as it was it had them all.
+            regions
+                .entry(remnant.left.descriptor.id)
+                .and_modify(|known| {
+                    if known.start() != remnant.left.start() {
+                        *known = &remnant.whole;
+                    }
+                })
+                .or_insert(&remnant.left);
         }
-        let by_key = keys.iter().map(|key| note(self.region_at(key))).collect();
-        let by_previous_key = previous_keys.iter().map(|key| note(self.region_before(key))).collect();
         Ok(RegionAnswers { by_key, by_previous_key, regions })
     }
 

@@ -385,7 +385,7 @@ fn routes_come_from_the_layout_and_leaders_from_heartbeats() {
     assert_eq!(answers.regions.keys().copied().collect::<Vec<_>>(), [first, middle.id]);
     assert_eq!(answers.regions[&middle.id].leader, middle.peer_on(StoreId(3)).copied());
     assert_eq!(view.scan_regions(&KeyRange::new("k", "z"), 0).len(), 2);
-    assert_eq!(view.batch_scan_regions(&[KeyRange::all()], 0, true).unwrap().len(), 3);
+    assert_eq!(view.batch_scan_routes(&[KeyRange::all()], 0, true).unwrap().len(), 3);
 }
 
 #[test]

@@ -27,11 +27,11 @@ async fn find(
 }
 
 pub(super) async fn by_key(bridge: Bridge, request: GetRegionRequest) -> Result<GetRegionResponse, Refusal> {
-    find(&bridge, move |view| view.region_at(&request.region_key)).await
+    find(&bridge, move |view| view.route_at(&request.region_key)).await
 }
 
 pub(super) async fn by_next_key(bridge: Bridge, request: GetRegionRequest) -> Result<GetRegionResponse, Refusal> {
-    find(&bridge, move |view| view.region_before(&request.region_key)).await
+    find(&bridge, move |view| view.route_before(&request.region_key)).await
 }
 
 pub(super) async fn by_id(bridge: Bridge, request: GetRegionByIdRequest) -> Result<GetRegionResponse, Refusal> {
@@ -47,7 +47,7 @@ pub(super) async fn scan(bridge: Bridge, request: ScanRegionsRequest) -> Result<
     let range = KeyRange { start: request.start_key, end: request.end_key };
     let look = move |view: View<'_>| {
         view.check_bootstrapped()?;
-        Ok(view.scan_regions(&range, limit(request.limit)).into_iter().cloned().collect::<Vec<RegionInfo>>())
+        Ok(view.scan_routes(&range, limit(request.limit)).into_iter().cloned().collect::<Vec<RegionInfo>>())
     };
     let found = bridge.look(look).await?;
     let regions: Vec<Region> = found.iter().map(convert::region).collect();
@@ -68,7 +68,7 @@ pub(super) async fn batch_scan(
     let ranges: Vec<KeyRange> = request.ranges.into_iter().map(range).collect();
     let look = move |view: View<'_>| {
         view.check_bootstrapped()?;
-        let found = view.batch_scan_regions(&ranges, limit(request.limit), request.contain_all_key_range)?;
+        let found = view.batch_scan_routes(&ranges, limit(request.limit), request.contain_all_key_range)?;
         Ok(found.into_iter().cloned().collect::<Vec<RegionInfo>>())
     };
     let found = bridge.look(look).await?;

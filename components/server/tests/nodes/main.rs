@@ -5,3 +5,4 @@
 mod cluster;
 mod moves;
 mod restarts;
+mod routes;
