@@ -24,6 +24,8 @@ pub struct Store {
     pub store: StoreIdentity,
     /// How it is.
     pub status: StoreStatus,
+    /// How its emptying stands, if it was told to leave.
+    pub draining: Option<Draining>,
 }
 
 impl Store {
@@ -31,6 +33,26 @@ impl Store {
     pub const fn id(&self) -> StoreId {
         StoreId(self.store.id)
     }
+}
+
+/// How the emptying of a store stands, in regions.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Draining {
+    /// Those that still have a peer there.
+    pub regions: u64,
+    /// Those that are on their way.
+    pub moving: u64,
+    /// Those that wait, and what for.
+    pub waiting: Vec<DrainWait>,
+}
+
+/// Regions that cannot be moved off a store now.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct DrainWait {
+    pub regions: u64,
+    pub because: String,
 }
 
 /// Who a store is.

@@ -6,7 +6,7 @@ use client::http::Method;
 use serde_json::Value;
 use types::StoreId;
 
-use super::answers::{Store, Stores};
+use super::answers::{Draining, Store, Stores};
 use super::args::{StoreArgs, StoreOrder};
 use super::cluster::{Cluster, read};
 use super::error::{CtlError, Whom};
@@ -93,7 +93,7 @@ fn all(stores: &[Store], now_ms: u64) -> String {
 fn one(store: &Store, now_ms: u64) -> String {
     let (identity, status) = (&store.store, &store.status);
     let labels = identity.labels.iter().map(|label| format!("{}={}", label.key, label.value));
-    card(&[
+    let mut rows = vec![
         ("store", identity.id.to_string()),
         ("state", identity.state_name.clone()),
         ("address", identity.address.clone()),
@@ -108,7 +108,17 @@ fn one(store: &Store, now_ms: u64) -> String {
         ("snapshots", format!("{} (sent, received, installed)", snapshots(store))),
         ("busy", if status.is_busy { "yes" } else { "no" }.to_owned()),
         ("heard", heard(store, now_ms)),
-    ])
+    ];
+    if let Some(drain) = &store.draining {
+        rows.push(("draining", draining(drain)));
+    }
+    card(&rows)
+}
+
+fn draining(drain: &Draining) -> String {
+    let waits = drain.waiting.iter().map(|wait| format!("{} wait: {}", wait.regions, wait.because));
+    let moving = format!("{} of {} regions on their way", drain.moving, drain.regions);
+    std::iter::once(moving).chain(waits).collect::<Vec<_>>().join("; ")
 }
 
 fn snapshots(store: &Store) -> String {
@@ -128,6 +138,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
+    use super::super::answers::DrainWait;
     use super::*;
 
     fn store() -> Store {
@@ -159,6 +170,11 @@ mod tests {
         for part in ["zone=a", "5.00 GiB of 10.00 GiB", "heard                3 s ago"] {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
+        assert!(!shown.contains("draining"));
+        let waiting = vec![DrainWait { regions: 4, because: "the other stores are low on space".to_owned() }];
+        let leaving = Store { draining: Some(Draining { regions: 7, moving: 2, waiting }), ..store() };
+        let expected = "2 of 7 regions on their way; 4 wait: the other stores are low on space";
+        assert!(one(&leaving, 63_000).ends_with(expected), "{}", one(&leaving, 63_000));
         let silent = Store::default();
         assert!(one(&silent, 63_000).ends_with("never"));
     }

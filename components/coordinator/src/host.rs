@@ -11,10 +11,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use observe::metrics::coordinator::{OperatorEvent, StoreCondition};
 use observe::{CoordinatorMetrics, Label};
 use parking_lot::Mutex;
-use placement::RegionOrder;
+use placement::{Obstacle, RegionOrder};
 use region::Role;
 use runtime::clock::{Clock, WallClock};
-use slog::{Logger, error, info};
+use slog::{Logger, error, info, warn};
 use store::RegionView;
 use types::Term;
 
@@ -251,6 +251,11 @@ impl Shared {
                     Self::end(&me, Input::Loaded { task, result });
                 });
                 self.journal.load(done);
+            }
+            Effect::Stalled { store, drain } => {
+                warn!(self.around.logger, "a store that is to leave cannot be emptied now"; "store" => store.0,
+                    "regions" => drain.regions, "waiting" => drain.waiting.values().sum::<u64>(),
+                    "because" => drain.main_obstacle().map_or("", Obstacle::why));
             }
             Effect::Serving { term } => {
                 self.around.metrics.is_leader.set(1);

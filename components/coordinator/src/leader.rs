@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use placement::{Command, OperatorId, Placement, RegionOrder, StoreLoad};
+use placement::{Command, Drain, OperatorId, Placement, RegionOrder, StoreLoad};
 use types::{Instant, PeerId, PlantedBug, RegionId, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
@@ -26,6 +27,9 @@ const MAX_WAITING_CHANGES: usize = 4096;
 
 /// Most timestamp requests that wait for the bound to be moved.
 const MAX_WAITING_TIMESTAMPS: usize = 16 << 10;
+
+/// How often it is said that a store cannot be emptied.
+const STALL_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What a store's heartbeats said.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ pub(crate) struct Leader {
     pub(crate) placement: Placement,
     /// Orders that are no answer to anybody.
     pub(crate) orders: Vec<RegionOrder>,
+    /// Stores that leave and cannot be emptied just now, to be told of.
+    pub(crate) stalled: Vec<(StoreId, Drain)>,
+    /// When that was told last of each store that leaves.
+    stall_told: BTreeMap<StoreId, Instant>,
     oracle: TimestampOracle,
     ids: IdAllocator,
     changes: VecDeque<(Moment, Change)>,
@@ -97,6 +105,8 @@ impl Leader {
             totals: Totals::default(),
             placement: Placement::new(meta.placement(config)?, at.now),
             orders: Vec::new(),
+            stalled: Vec::new(),
+            stall_told: BTreeMap::new(),
             oracle: TimestampOracle::resume(meta.timestamp_bound_ms),
             ids: IdAllocator::resume(meta.id_bound),
             changes: VecDeque::new(),
@@ -107,8 +117,7 @@ impl Leader {
             leader.regions.seed(&layout.regions);
         }
         for store in leader.meta.live_stores() {
-            let is_leaving = store.state == StoreState::Offline;
-            leader.placement.set_store(at.now, store.description.id, &store.description.labels, is_leaving);
+            leader.placement.set_store(at.now, store.description.id, &store.description.labels, is_leaving(store));
         }
         let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
         let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
@@ -187,6 +196,7 @@ impl Leader {
         let mut take = || ids.take_reserved(bound).map(PeerId);
         self.placement.store_heartbeat(at.now, store, load, &mut take, &mut self.orders);
         self.bury(at);
+        self.look_for_stalls(at.now);
         let cluster_version = self.meta.version().map(|version| version.to_string()).unwrap_or_default();
         Ok(StoreOrders { state, cluster_version })
     }
@@ -229,11 +239,28 @@ impl Leader {
 
     /// Asks for the end of stores that leave and are empty.
     fn bury(&mut self, at: Moment) {
-        let leaving = self.meta.live_stores().filter(|record| record.state == StoreState::Offline);
+        let leaving = self.meta.live_stores().filter(|record| is_leaving(record));
         let leaving: Vec<StoreId> = leaving.map(|record| record.description.id).collect();
         for store in leaving {
             if self.looks_empty(at, store) && !self.is_being_buried(store) && self.changes.len() < MAX_WAITING_CHANGES {
                 self.changes.push_back((at, Change::BuryStore { store, reply: Reply::new(drop) }));
+            }
+        }
+    }
+
+    /// Notes which stores should be emptied and are not, of those of which that was not said lately.
+    fn look_for_stalls(&mut self, now: Instant) {
+        let meta = &self.meta;
+        self.stall_told.retain(|store, _| meta.stores.get(store).is_some_and(|known| is_leaving(known)));
+        for store in meta.live_stores().filter(|record| is_leaving(record)).map(|record| record.description.id) {
+            let told = self.stall_told.get(&store);
+            if told.is_some_and(|told| now.since(*told) < STALL_TOLD_EVERY) {
+                continue;
+            }
+            let drain = self.placement.drain(now, store);
+            if drain.is_stalled() {
+                self.stall_told.insert(store, now);
+                self.stalled.push((store, drain));
             }
         }
     }
@@ -313,8 +340,7 @@ impl Leader {
         };
         for (store, record) in meta.stores.iter().filter(|(store, record)| is_changed(**store, record)) {
             if record.is_live() {
-                let is_leaving = record.state == StoreState::Offline;
-                self.placement.set_store(now, *store, &record.description.labels, is_leaving);
+                self.placement.set_store(now, *store, &record.description.labels, is_leaving(record));
             } else {
                 self.placement.forget_store(now, *store);
             }
@@ -326,6 +352,10 @@ impl Leader {
         answers.extend(self.waiting.drain(..).map(|waiting| waiting.reply.answer(Err(error.clone()))));
         answers.extend(self.changes.drain(..).map(|(_, change)| change.refuse(error.clone())));
     }
+}
+
+fn is_leaving(record: &StoreRecord) -> bool {
+    record.state == StoreState::Offline
 }
 
 /// A store's statistics as placement takes them.

@@ -12,8 +12,8 @@
 //!
 //! A machine that leads and failed to load tries again with the next request that it refuses.
 
-use placement::RegionOrder;
-use types::{PlantedBug, RequestError, Term};
+use placement::{Drain, RegionOrder};
+use types::{PlantedBug, RequestError, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -105,6 +105,13 @@ pub enum Effect {
     Answer(Answer),
     /// Give a region's leader an order that it did not ask for. One that is lost is given again when the region reports.
     Order(RegionOrder),
+    /// Say that a store that was told to leave cannot be emptied just now; comes at most once a minute for each.
+    Stalled {
+        /// The store.
+        store: StoreId,
+        /// How far it is, and what for its regions wait.
+        drain: Drain,
+    },
     /// The machine serves, as of now.
     Serving {
         /// Under which term.
@@ -304,6 +311,7 @@ impl Machine {
             Phase::Serving(leader) => {
                 effects.extend(leader.take(&self.config, at, request).map(Effect::Answer));
                 effects.extend(leader.orders.drain(..).map(Effect::Order));
+                effects.extend(leader.stalled.drain(..).map(|(store, drain)| Effect::Stalled { store, drain }));
                 self.write_next(effects);
             }
             Phase::Failed(error) => effects.push(Effect::Answer(request.refuse(error.clone()))),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use placement::{Placement, StoreCounts};
+use placement::{Drain, Placement, StoreCounts};
 use types::{ClusterId, Instant, KeyRange, RegionId, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
@@ -11,7 +11,7 @@ use crate::error::CoordinatorError;
 use crate::leader::Leader;
 use crate::routing::{RegionCounts, RegionInfo, Route, clamp_limit};
 use crate::safe_point::{SafePoints, ServiceSafePoint};
-use crate::store_info::{StoreHealth, StoreRecord, StoreView};
+use crate::store_info::{StoreHealth, StoreRecord, StoreState, StoreView};
 use crate::version::Version;
 
 /// Most ids and keys that one query may ask for.
@@ -64,6 +64,12 @@ impl<'a> View<'a> {
     /// What lies on a store, by what regions report.
     pub fn store_counts(&self, store: StoreId) -> StoreCounts {
         self.placement().cluster().counts(store)
+    }
+
+    /// How the emptying of a store stands; `None` for one that was not told to leave, or is gone.
+    pub fn drain(&self, store: &StoreView<'_>) -> Option<Drain> {
+        let is_leaving = store.record.state == StoreState::Offline;
+        is_leaving.then(|| self.placement().drain(self.now, store.record.description.id))
     }
 
     /// The moment that is looked at.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::{Bench, End, Outcomes, description, reply};
 use coordinator::record::Record;
 use coordinator::{Change, CoordinatorError, RegionReport, Request, SplitIds, StoreState, StoreStats};
-use placement::{Command, OrderKind, PeerChange, PeerChangeKind, PlacementError, RegionOrder};
+use placement::{Command, Obstacle, OrderKind, PeerChange, PeerChangeKind, PlacementError, RegionOrder, Unfit};
 use types::{KeyRange, Peer, PeerId, PeerRole, RegionDescriptor, RegionId, StoreId, Term};
 
 /// Three regions on stores 1 to 3, and store 4 beside them; everybody has reported.
@@ -212,6 +212,44 @@ fn a_store_that_leaves_is_emptied_and_then_gone() {
     hear_stores(&mut bench, &[(3, 0)]);
     assert_eq!(state(&bench, 3), StoreState::Tombstone);
     assert_eq!(remove(&mut bench, 3), Err(CoordinatorError::StoreTombstone { store: StoreId(3) }));
+}
+
+/// Once a minute as long as nothing moves, and not before it was told to leave.
+#[test]
+fn a_store_that_cannot_be_emptied_is_told_of() {
+    let mut bench = bench();
+    let full = |bench: &mut Bench| {
+        let stats = StoreStats {
+            store: StoreId(16),
+            capacity_bytes: 1 << 40,
+            available_bytes: 1 << 36,
+            ..StoreStats::default()
+        };
+        bench.ask(|reply| Request::StoreHeartbeat { stats: Box::new(stats), reply }).unwrap();
+        hear_stores(bench, &[(1, 3), (2, 3), (3, 3)]);
+    };
+    full(&mut bench);
+    assert_eq!(bench.stalled, []);
+    assert_eq!(remove(&mut bench, 3), Ok(StoreState::Offline));
+    // Its leaders go first; then nothing is left that can.
+    for region in regions(&bench) {
+        let leader = region.peers.iter().position(|peer| peer.store_id != StoreId(3)).unwrap();
+        region_heartbeat(&mut bench, &region, leader, 7).unwrap();
+    }
+    full(&mut bench);
+    let [(StoreId(3), drain)] = &bench.stalled[..] else { panic!("{:?}", bench.stalled) };
+    assert_eq!((drain.regions, drain.moving), (3, 0));
+    assert_eq!(drain.main_obstacle(), Some(Obstacle::NoStore(Unfit::LowOnSpace)));
+    full(&mut bench);
+    assert_eq!(bench.stalled.len(), 1, "not again and again");
+    for _ in 0..5 {
+        bench.pass(Duration::from_secs(15));
+        full(&mut bench);
+    }
+    assert_eq!(bench.stalled.len(), 2, "but once a minute");
+    let view = bench.machine.view(bench.at).unwrap();
+    assert_eq!(view.drain(&view.store(StoreId(3)).unwrap()).unwrap().waiting.len(), 1);
+    assert_eq!(view.drain(&view.store(StoreId(1)).unwrap()), None);
 }
 
 #[test]

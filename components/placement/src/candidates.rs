@@ -20,19 +20,30 @@ pub(crate) struct Scene<'a> {
     pub(crate) controller: &'a Controller,
 }
 
-/// Why a store is not fit, ordered from what will not change by itself to what will.
+/// Why a store is not fit for a peer, ordered from what will not change by itself to what will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Unfit {
+pub enum Unfit {
+    /// There is none without a peer of the region.
     Absent,
+    /// It was told to leave.
     Leaving,
+    /// Its labels keep it for others.
     Exclusive,
+    /// It is too near to another replica.
     Isolation,
+    /// Too much of its disk is used.
     LowOnSpace,
+    /// It has not been heard of lately.
     Disconnected,
+    /// It is stopping.
     Stopping,
+    /// It cannot keep up.
     Busy,
+    /// It receives as many snapshots as it may.
     Snapshots,
+    /// As many of its peers as may be have not caught up.
     PendingPeers,
+    /// It got as many peers lately as it may.
     Limited,
 }
 
@@ -50,6 +61,27 @@ impl Unfit {
             Self::Snapshots => "it takes part in too many snapshots",
             Self::PendingPeers => "too many of its peers have not caught up",
             Self::Limited => "it got many peers lately",
+        }
+    }
+
+    /// Why no store can take a peer, where this is what keeps those back that are nearest to be fit.
+    pub(crate) const fn why_none(self) -> &'static str {
+        match self {
+            Self::Absent => "every store has a replica already: add a store",
+            Self::Leaving => "every other store is leaving, too: add a store",
+            Self::Exclusive => "the other stores' labels keep them for others",
+            Self::Isolation => {
+                "every other store shares a place with a replica: see replication.isolation-level, or add a store"
+            }
+            Self::LowOnSpace => "the other stores are low on space: see schedule.low-space-ratio, or add a store",
+            Self::Disconnected => "the other stores have not been heard of lately",
+            Self::Stopping => "the other stores are stopping",
+            Self::Busy => "the other stores are busy",
+            Self::Snapshots => "the other stores receive as many snapshots as schedule.max-snapshot-count allows",
+            Self::PendingPeers => {
+                "as many of the other stores' peers as schedule.max-pending-peer-count allows have not caught up"
+            }
+            Self::Limited => "the other stores got as many peers lately as schedule.store-limit allows",
         }
     }
 

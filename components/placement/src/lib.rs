@@ -20,7 +20,8 @@
 //! What is absent: schedulers that spread load. They will propose operators from [`Cluster`]'s counts by the same way as
 //! the checkers. Merges have their place among the [`Step`]s, and the orders among [`OrderKind`].
 //!
-//! Reading order: [`region`], [`store`], [`members`], [`step`], [`operator`], `plan`, [`controller`], `checker`, [`machine`].
+//! Reading order: [`region`], [`store`], [`members`], [`step`], [`operator`], `plan`, [`controller`], [`obstacle`], `checker`,
+//! [`machine`], [`drain`].
 
 mod candidates;
 mod checker;
@@ -28,10 +29,12 @@ pub mod cluster;
 pub mod command;
 pub mod config;
 pub mod controller;
+pub mod drain;
 pub mod error;
 mod limits;
 pub mod machine;
 pub mod members;
+pub mod obstacle;
 pub mod operator;
 pub mod order;
 mod plan;
@@ -41,13 +44,16 @@ mod score;
 pub mod step;
 pub mod store;
 
+pub use candidates::Unfit;
 pub use cluster::{Cluster, StoreCounts};
 pub use command::Command;
 pub use config::{ConfigError, PlacementConfig};
 pub use controller::{OperatorRecord, Totals};
+pub use drain::Drain;
 pub use error::PlacementError;
 pub use machine::Placement;
 pub use members::Members;
+pub use obstacle::Obstacle;
 pub use operator::{Ending, Operator, OperatorId, Origin, Priority};
 pub use order::{OrderKind, PeerChange, PeerChangeKind, RegionOrder, SplitPolicy};
 pub use region::{DownPeer, RegionState};

@@ -78,6 +78,10 @@ impl Placement {
         self.controller.operators()
     }
 
+    pub(crate) fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
     /// A region's operator.
     pub fn operator(&self, region: RegionId) -> Option<&Operator> {
         self.controller.operator(region)
@@ -257,11 +261,11 @@ impl Placement {
         let scene = Scene { config: &self.config, now, cluster: &self.cluster, controller: &self.controller };
         let verdict = checker::check(scene, region, ids);
         match verdict {
-            Verdict::Fine | Verdict::Act(_) | Verdict::Waits { soon: false } => self.waiting.remove(&region.id()),
-            Verdict::Waits { soon: true } => {
+            Verdict::Waits(obstacle) if obstacle.passes_soon() => {
                 self.controller.totals.limited += 1;
                 self.waiting.insert(region.id())
             }
+            Verdict::Fine | Verdict::Act(_) | Verdict::Waits(_) => self.waiting.remove(&region.id()),
         };
         match verdict {
             Verdict::Act(proposal) => self.begin(now, region, proposal).1,

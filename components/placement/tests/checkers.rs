@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Bench, GIB, line, region};
-use placement::{Command, Ending, PlacementConfig, Priority, StoreLoad};
+use placement::{Command, Drain, Ending, Obstacle, PlacementConfig, Priority, StoreLoad, Unfit};
 use types::{Peer, PeerRole};
 
 fn bench(stores: u64) -> Bench {
@@ -121,6 +122,56 @@ fn with_nowhere_to_go_a_peer_stays_and_waits() {
     bench.add_store(4, &[]);
     bench.hear_stores();
     assert_eq!(bench.obey_all(1), ["learner 4", "voter 4, learner 3", "leave joint", "remove 3"]);
+}
+
+/// Whoever drains a store is told what it waits for.
+#[test]
+fn a_drain_says_what_it_waits_for() {
+    let fit = StoreLoad { capacity_bytes: 1000 * GIB, available_bytes: 900 * GIB, ..StoreLoad::default() };
+    let full = StoreLoad { available_bytes: 100 * GIB, ..fit };
+    let waits = |bench: &Bench| bench.placement.drain(bench.now, 3.into());
+    let only = |obstacle, regions| Drain { regions, moving: 0, waiting: BTreeMap::from([(obstacle, regions)]) };
+
+    let mut alone = bench(3);
+    alone.leave(3, &[]);
+    alone.hear_stores();
+    assert_eq!(waits(&alone), only(Obstacle::NoStore(Unfit::Absent), 1));
+    assert!(waits(&alone).is_stalled());
+    alone.add_store(4, &[]);
+    alone.stores.insert(4.into(), full);
+    alone.hear_stores();
+    assert_eq!(waits(&alone), only(Obstacle::NoStore(Unfit::LowOnSpace), 1));
+    assert!(waits(&alone).main_obstacle().unwrap().why().contains("schedule.low-space-ratio"));
+    alone.stores.insert(4.into(), fit);
+    assert!(waits(&alone).is_stalled(), "looking changes nothing");
+    alone.hear_stores();
+    alone.hear(1);
+    let moves = waits(&alone);
+    assert_eq!((moves.regions, moves.moving, moves.is_stalled()), (1, 1, false));
+    alone.obey_all(1);
+    assert_eq!(waits(&alone), Drain::default());
+
+    let mut many = Bench::new(PlacementConfig::default(), 4);
+    for id in 1..=40 {
+        let mut large = region(id, &[1, 2, 3]);
+        large.approximate_bytes = 100 << 20;
+        many.set(large);
+    }
+    many.leave(3, &[]);
+    let then = many.now;
+    many.hear_stores();
+    let limited = many.placement.drain(then, 3.into());
+    assert_eq!((limited.regions, limited.moving), (40, 15));
+    assert_eq!(limited.waiting, BTreeMap::from([(Obstacle::NoStore(Unfit::Limited), 25)]));
+    assert!(!limited.is_stalled(), "some move");
+
+    let mut config = PlacementConfig::default();
+    config.set("schedule.halt-scheduling", "true").unwrap();
+    let mut halted = Bench::new(config, 4);
+    halted.set(region(1, &[1, 2, 3]));
+    halted.leave(3, &[]);
+    halted.hear_stores();
+    assert_eq!(waits(&halted), only(Obstacle::Halted, 1));
 }
 
 #[test]

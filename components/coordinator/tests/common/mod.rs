@@ -46,6 +46,8 @@ pub struct Bench {
     pub failed: Option<CoordinatorError>,
     /// Orders that were no answer.
     pub orders: Vec<placement::RegionOrder>,
+    /// Stores that were said to leave and not to get empty.
+    pub stalled: Vec<(StoreId, placement::Drain)>,
 }
 
 pub fn config() -> CoordinatorConfig {
@@ -76,6 +78,7 @@ impl Bench {
             writes: 0,
             failed: None,
             orders: Vec::new(),
+            stalled: Vec::new(),
         }
     }
 
@@ -99,6 +102,7 @@ impl Bench {
             match effect {
                 Effect::Answer(answer) => answer.deliver(),
                 Effect::Order(order) => self.orders.push(order),
+                Effect::Stalled { store, drain } => self.stalled.push((store, drain)),
                 Effect::Write { task, term, writes } => self.tasks.push_back(Task::Write(task, term, writes)),
                 Effect::Load { task } => self.tasks.push_back(Task::Load(task)),
                 Effect::Serving { .. } | Effect::StoodDown => {}

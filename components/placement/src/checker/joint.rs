@@ -2,8 +2,9 @@
 
 use types::PeerRole;
 
-use super::{LIMITED, Verdict};
+use super::Verdict;
 use crate::candidates::Scene;
+use crate::obstacle::Obstacle;
 use crate::operator::Priority;
 use crate::region::RegionState;
 use crate::step::Step;
@@ -12,7 +13,7 @@ use crate::step::Step;
 /// being demoted cannot make its demotion final (raftstore-rules §7): it hands over first.
 pub(super) fn check(scene: Scene<'_>, region: &RegionState) -> Verdict {
     if !scene.controller.has_room(scene.config, false) {
-        return LIMITED;
+        return Verdict::Waits(Obstacle::Operators);
     }
     let mut steps = Vec::new();
     let demoted = |role: PeerRole| role == PeerRole::DemotingVoter;
@@ -20,7 +21,7 @@ pub(super) fn check(scene: Scene<'_>, region: &RegionState) -> Verdict {
         let staying = region.voters().filter(|peer| !demoted(peer.role));
         let to = scene.leader_candidates(region, staying);
         if to.is_empty() {
-            return LIMITED;
+            return Verdict::Waits(Obstacle::NoSuccessor);
         }
         steps.push(Step::TransferLeader { to });
     }

@@ -2,8 +2,9 @@
 
 use types::StoreId;
 
-use super::{LIMITED, PeerIds, Verdict};
+use super::{PeerIds, Verdict};
 use crate::candidates::Scene;
+use crate::obstacle::Obstacle;
 use crate::operator::Priority;
 use crate::plan::Wish;
 use crate::region::RegionState;
@@ -25,9 +26,11 @@ pub(super) fn check(scene: Scene<'_>, region: &RegionState, ids: PeerIds<'_>) ->
     if isolation(labels, to, others()) <= isolation(labels, from, others()) {
         return Verdict::Fine;
     }
-    let is_allowed = scene.controller.allows_remove(scene.config, scene.now, from.id, region.bytes());
-    if !is_allowed || !scene.controller.has_room(scene.config, false) {
-        return LIMITED;
+    if !scene.controller.has_room(scene.config, false) {
+        return Verdict::Waits(Obstacle::Operators);
+    }
+    if !scene.controller.allows_remove(scene.config, scene.now, from.id, region.bytes()) {
+        return Verdict::Waits(Obstacle::RemovalLimit);
     }
     match scene.new_peer(region, &kept, ids) {
         Ok(newcomer) => {

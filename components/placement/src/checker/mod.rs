@@ -13,6 +13,7 @@ use types::{Peer, PeerId, StoreId};
 use crate::candidates::{Scene, Unfit};
 use crate::controller::Proposal;
 use crate::error::PlacementError;
+use crate::obstacle::Obstacle;
 use crate::operator::{Origin, Priority};
 use crate::plan::Wish;
 use crate::region::RegionState;
@@ -23,17 +24,14 @@ use crate::step::Stage;
 pub(crate) enum Verdict {
     /// Nothing is to be done.
     Fine,
-    /// Something is to be done, and cannot be now. Says whether it may become possible before the region reports again.
-    Waits { soon: bool },
+    /// Something is to be done, and cannot be now.
+    Waits(Obstacle),
     /// This is to be done.
     Act(Proposal),
 }
 
 /// Gives ids for new peers, as long as there are some at hand.
 pub(crate) type PeerIds<'a> = &'a mut dyn FnMut() -> Option<PeerId>;
-
-const LIMITED: Verdict = Verdict::Waits { soon: true };
-const BLOCKED: Verdict = Verdict::Waits { soon: false };
 
 /// Looks at a region that has no operator.
 pub(crate) fn check(scene: Scene<'_>, region: &RegionState, ids: PeerIds<'_>) -> Verdict {
@@ -52,29 +50,30 @@ impl Scene<'_> {
         match stages {
             Ok(stages) => Verdict::Act(Proposal { name, origin: Origin::Checker, priority, stages }),
             // The quorum, or a successor: that takes a heartbeat of this region to change.
-            Err(_) => BLOCKED,
+            Err(_) => Verdict::Waits(Obstacle::Quorum),
         }
     }
 
     /// A new peer on the best store, given the stores whose peers stay.
     fn new_peer(self, region: &RegionState, kept: &[StoreId], ids: PeerIds<'_>) -> Result<Peer, Verdict> {
-        let unfit = |unfit: Unfit| if unfit.passes_soon() { LIMITED } else { BLOCKED };
+        let unfit = |unfit: Unfit| Verdict::Waits(Obstacle::NoStore(unfit));
         let store = self.best_store(region, kept).map_err(unfit)?.id;
         let source = region.leader.store_id;
         let load = self.cluster.store(source).and_then(|store| store.load).unwrap_or_default();
         if load.sending_snapshots.max(self.controller.influence(source).sending) >= self.config.max_snapshot_count {
-            return Err(LIMITED);
+            return Err(Verdict::Waits(Obstacle::Sending));
         }
-        ids().map(|id| Peer::voter(id, store)).ok_or(LIMITED)
+        ids().map(|id| Peer::voter(id, store)).ok_or(Verdict::Waits(Obstacle::NoIds))
     }
 
     /// An operator that takes a peer away.
     fn remove(self, region: &RegionState, peer: Peer, name: &'static str, priority: Priority) -> Verdict {
         let is_heard = self.cluster.store(peer.store_id).is_some_and(|store| store.is_connected(self.now));
-        if !self.controller.has_room(self.config, false)
-            || is_heard && !self.controller.allows_remove(self.config, self.now, peer.store_id, region.bytes())
-        {
-            return LIMITED;
+        if !self.controller.has_room(self.config, false) {
+            return Verdict::Waits(Obstacle::Operators);
+        }
+        if is_heard && !self.controller.allows_remove(self.config, self.now, peer.store_id, region.bytes()) {
+            return Verdict::Waits(Obstacle::RemovalLimit);
         }
         self.act(name, priority, self.plan(region, Wish { remove: vec![peer], ..Wish::default() }))
     }

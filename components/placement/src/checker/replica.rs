@@ -2,9 +2,10 @@
 
 use types::{Peer, StoreId};
 
-use super::{BLOCKED, LIMITED, PeerIds, Verdict};
+use super::{PeerIds, Verdict};
 use crate::candidates::Scene;
 use crate::members::Members;
+use crate::obstacle::Obstacle;
 use crate::operator::Priority;
 use crate::plan::Wish;
 use crate::region::RegionState;
@@ -73,7 +74,7 @@ fn move_leader(scene: Scene<'_>, region: &RegionState) -> Option<Verdict> {
         return None;
     }
     if !scene.controller.has_room(scene.config, true) {
-        return Some(LIMITED);
+        return Some(Verdict::Waits(Obstacle::Operators));
     }
     let steps = vec![Step::TransferLeader { to }];
     Some(scene.act("evict-leader", Priority::High, scene.check(region, steps)))
@@ -88,11 +89,11 @@ fn fill_up(
     ids: PeerIds<'_>,
 ) -> Verdict {
     if !scene.controller.has_room(scene.config, false) {
-        return LIMITED;
+        return Verdict::Waits(Obstacle::Operators);
     }
     // Not a peer more while those that are there are too few to agree on it.
     if !Members::of(&region.descriptor).has_quorum(|peer| scene.is_healthy(region, *peer)) {
-        return BLOCKED;
+        return Verdict::Waits(Obstacle::Quorum);
     }
     let wish = |newcomer: Peer| match lost {
         Some(lost) => Wish::replace(region, newcomer, lost),
@@ -123,7 +124,7 @@ fn wait_for(scene: Scene<'_>, region: &RegionState, learner: Peer) -> Verdict {
     if scene.now.since(since) > step.timeout(scene.config, region.bytes()) {
         return scene.remove(region, learner, "remove-stuck-learner", Priority::Medium);
     }
-    BLOCKED
+    Verdict::Waits(Obstacle::Learner)
 }
 
 /// Learners that nobody needs go first: they are what an operator left that did not end well.

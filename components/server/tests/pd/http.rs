@@ -48,7 +48,14 @@ async fn stores_are_listed_leave_and_stay() {
     assert_eq!(first["status"]["region_count"], 3);
     let (status, _) = call(&port, "DELETE", "/store/3", "").await;
     assert_eq!(status, 200);
-    assert_eq!(get(&port, "/store/3").await["store"]["state_name"], "Offline");
+    let leaving = get(&port, "/store/3").await;
+    assert_eq!(leaving["store"]["state_name"], "Offline");
+    // Whatever it is that holds them up: they are all accounted for, and told why.
+    let draining = &leaving["draining"];
+    assert_eq!((&draining["regions"], &first["draining"]), (&json!(3), &Value::Null));
+    for wait in draining["waiting"].as_array().unwrap() {
+        assert!(wait["regions"].as_u64() > Some(0) && !wait["because"].as_str().unwrap().is_empty(), "{draining}");
+    }
     assert_eq!(get(&port, "/stores?state=offline").await["count"], 1);
     let (status, why) = call(&port, "DELETE", "/store/2", "").await;
     assert_eq!(status, 409, "three replicas need three stores");

@@ -1,9 +1,12 @@
 //! Stores over HTTP.
 
+use std::cmp::Reverse;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use coordinator::{Change, CoordinatorError, StoreHealth, StoreState, StoreView, View};
+use placement::{Drain, Obstacle};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use slog::info;
@@ -86,7 +89,7 @@ fn to_json(view: &View<'_>, store: &StoreView<'_>) -> Value {
     let label = |(key, value): (&String, &String)| json!({ "key": key, "value": value });
     let counts = view.store_counts(description.id);
     let stats = store.stats.cloned().unwrap_or_default();
-    json!({
+    let mut shown = json!({
         "store": {
             "id": description.id.0,
             "address": description.address,
@@ -116,5 +119,21 @@ fn to_json(view: &View<'_>, store: &StoreView<'_>) -> Value {
             "slow_score": stats.slow_score,
             "start_time": stats.start_time_s,
         },
+    });
+    if let Some(drain) = view.drain(store) {
+        shown["draining"] = draining(&drain);
+    }
+    shown
+}
+
+/// How the emptying of a store stands; what for most of its regions wait comes first.
+fn draining(drain: &Drain) -> Value {
+    let mut waiting: Vec<(&Obstacle, &u64)> = drain.waiting.iter().collect();
+    waiting.sort_by_key(|(_, regions)| Reverse(**regions));
+    let wait = |(obstacle, regions): (&Obstacle, &u64)| json!({ "regions": regions, "because": obstacle.why() });
+    json!({
+        "regions": drain.regions,
+        "moving": drain.moving,
+        "waiting": waiting.into_iter().map(wait).collect::<Vec<_>>(),
     })
 }
