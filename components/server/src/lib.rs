@@ -14,6 +14,7 @@ pub mod config;
 mod config_keys;
 pub mod health;
 mod hex;
+mod http;
 pub mod kv;
 pub mod moves;
 pub mod node;

@@ -84,9 +84,9 @@ fn router(source: Arc<dyn StatusSource>, others: Router) -> Router {
         // The name that TiKV has for it.
         .route("/region/{id}", get(region))
         .with_state(source)
-        .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED, "use GET"))
+        .method_not_allowed_fallback(async || -> Refused { refuse(StatusCode::METHOD_NOT_ALLOWED, "use GET") })
         .merge(others)
-        .fallback(async || refuse(StatusCode::NOT_FOUND, "no such path"))
+        .fallback(async || -> Refused { refuse(StatusCode::NOT_FOUND, "no such path") })
 }
 
 async fn metrics(State(source): Source) -> Response {

@@ -16,9 +16,9 @@ use store::{RegionView, StoreHandle};
 use tokio::sync::Semaphore;
 use types::{KeyRange, RequestError, StoreId};
 
-use super::refused::{Answer, Refused, refuse};
-use super::{parse_region, region};
-use crate::hex;
+use super::parse_region;
+use super::refused::{Answer, Refused, from_hex, refuse};
+use crate::http::region::{descriptor, peer};
 use crate::moves::{Splits, ask};
 
 /// Largest body that is read.
@@ -42,7 +42,7 @@ impl StoreOperations {
     /// The paths, for [`serve`](super::serve).
     pub fn routes(self) -> Router {
         let post = |method: MethodRouter<Arc<Self>>| {
-            method.fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST"))
+            method.fallback(async || -> Refused { refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST") })
         };
         Router::new()
             .route("/regions/{id}/split", post(self::post(split)))
@@ -73,10 +73,10 @@ struct Keys {
 }
 
 async fn split(State(store): Store, Path(id): Path<String>, keys: Result<Json<Keys>, JsonRejection>) -> Answer {
-    let keys: Result<Vec<Bytes>, Refused> = keys?.0.keys.iter().map(|key| from_hex(key)).collect();
+    let keys: Result<Vec<Bytes>, Refused> = keys?.0.keys.iter().map(|key| from_hex(key).map(Bytes::from)).collect();
     let region = store.led(&id)?.descriptor;
     let regions = store.splits.split(&region, keys?).await?;
-    Ok(Json(json!({ "regions": regions.iter().map(region::descriptor).collect::<Vec<_>>() })))
+    Ok(Json(json!({ "regions": regions.iter().map(|region| descriptor(region, peer)).collect::<Vec<_>>() })))
 }
 
 #[derive(Deserialize)]
@@ -130,9 +130,4 @@ async fn compact(State(store): Store, range: Result<Query<Range>, QueryRejection
     let after = compacting.await.map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     info!(store.logger, "compaction ended"; "disk_bytes_before" => before, "disk_bytes_after" => after);
     Ok(Json(json!({ "disk_bytes_before": before, "disk_bytes_after": after })))
-}
-
-fn from_hex(text: &str) -> Result<Bytes, Refused> {
-    let wrong = || refuse(StatusCode::BAD_REQUEST, format!("{text:?} is no key in hex: give two digits a byte"));
-    hex::decode(text).map(Bytes::from).ok_or_else(wrong)
 }

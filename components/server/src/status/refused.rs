@@ -1,36 +1,28 @@
-//! Why there is no proper answer over HTTP.
-
-use std::fmt::Display;
+//! Why there is no proper answer on the status port.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use types::RequestError;
 
-use super::region::peer;
+use crate::http::refused::{self, Shape};
+pub(super) use crate::http::refused::{from_hex, refuse};
+use crate::http::region::peer;
 
-/// An error, as `{"error": …}`; with the region's leader beside it where that one should be asked.
+/// As `{"error": …}`; with the region's leader beside it where that one should be asked.
 #[derive(Debug)]
-pub(super) struct Refused {
-    status: StatusCode,
-    body: Value,
+pub(super) struct Object;
+
+impl Shape for Object {
+    fn body(message: String) -> Value {
+        json!({ "error": message })
+    }
 }
+
+pub(super) type Refused = refused::Refused<Object>;
 
 /// What a path answers.
 pub(super) type Answer = Result<Json<Value>, Refused>;
-
-/// An error with this status.
-pub(super) fn refuse(status: StatusCode, message: impl Display) -> Refused {
-    Refused { status, body: json!({ "error": message.to_string() }) }
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.status, Json(self.body)).into_response()
-    }
-}
 
 impl From<RequestError> for Refused {
     fn from(error: RequestError) -> Self {
@@ -48,28 +40,10 @@ impl From<RequestError> for Refused {
             RequestError::ServerIsBusy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             RequestError::Undetermined { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let mut refused = refuse(status, &error);
+        let mut refused: Self = refuse(status, &error);
         if let RequestError::NotLeader { leader: Some(leader), .. } = &error {
             refused.body["leader"] = peer(leader);
         }
         refused
-    }
-}
-
-impl From<PathRejection> for Refused {
-    fn from(rejection: PathRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Refused {
-    fn from(rejection: QueryRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<JsonRejection> for Refused {
-    fn from(rejection: JsonRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
     }
 }

@@ -1,15 +1,15 @@
-//! Regions as JSON. Keys are upper-case hex, as TiKV's tools print them.
+//! Regions as JSON.
 
 use region::{MemberStatus, RegionStatus, Role};
 use serde_json::{Value, json};
 use store::RegionView;
-use types::range::HexKey;
-use types::{Peer, PeerRole, RegionDescriptor};
+
+use crate::http::region::{descriptor, peer};
 
 /// A region as of its last change.
 pub(super) fn view(view: &RegionView) -> Value {
     json!({
-        "region": descriptor(&view.descriptor),
+        "region": descriptor(&view.descriptor, peer),
         "peer": peer(&view.peer),
         "role": role(view.role),
         "term": view.term.0,
@@ -21,7 +21,7 @@ pub(super) fn view(view: &RegionView) -> Value {
 pub(super) fn status(status: &RegionStatus) -> Value {
     let apply = &status.apply_state;
     json!({
-        "region": descriptor(&status.descriptor),
+        "region": descriptor(&status.descriptor, peer),
         "peer": peer(&status.peer),
         "role": role(status.role),
         "term": status.term.0,
@@ -39,30 +39,8 @@ pub(super) fn status(status: &RegionStatus) -> Value {
     })
 }
 
-/// A region's range, epoch and members.
-pub(super) fn descriptor(region: &RegionDescriptor) -> Value {
-    json!({
-        "id": region.id.0,
-        "start_key": HexKey(&region.range.start).to_string(),
-        "end_key": HexKey(&region.range.end).to_string(),
-        "epoch": { "conf_ver": region.epoch.conf_ver, "version": region.epoch.version },
-        "peers": region.peers.iter().map(peer).collect::<Vec<_>>(),
-    })
-}
-
 fn member(member: &MemberStatus) -> Value {
     json!({ "peer": peer(&member.peer), "matched_index": member.matched.0, "active": member.active })
-}
-
-/// A member.
-pub(super) fn peer(peer: &Peer) -> Value {
-    let role = match peer.role {
-        PeerRole::Voter => "voter",
-        PeerRole::Learner => "learner",
-        PeerRole::IncomingVoter => "incoming_voter",
-        PeerRole::DemotingVoter => "demoting_voter",
-    };
-    json!({ "id": peer.id.0, "store_id": peer.store_id.0, "role": role })
 }
 
 fn role(role: Role) -> &'static str {

@@ -23,18 +23,16 @@ mod stores;
 
 use std::fmt::Display;
 
-use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use coordinator::CoordinatorError;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tonic::Code;
 
 use super::bridge::Bridge;
 use super::refusal::status;
-use crate::hex;
+use crate::http::refused::{self, Shape, from_hex, refuse};
 
 /// Largest body that is read.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -54,31 +52,31 @@ pub(super) fn router(bridge: Bridge) -> Router {
         .route("/config", get(config::all).post(config::set))
         .route("/config/replicate", get(config::replication).post(config::set_replication))
         .route("/config/schedule", get(config::schedule).post(config::set_schedule))
-        .fallback(async || refuse(StatusCode::NOT_FOUND, "no such path"))
-        .method_not_allowed_fallback(async || refuse(StatusCode::METHOD_NOT_ALLOWED, "not with this method"))
+        .fallback(async || -> Refused { refuse(StatusCode::NOT_FOUND, "no such path") })
+        .method_not_allowed_fallback(async || -> Refused {
+            refuse(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
+        })
         .layer(axum::extract::DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(bridge);
     Router::new().nest("/pd/api/v1", paths)
 }
 
-/// Why there is no proper answer.
+/// An error is its message.
 #[derive(Debug)]
-struct Refused(StatusCode, String);
+struct Text;
+
+impl Shape for Text {
+    fn body(message: String) -> Value {
+        Value::String(message)
+    }
+}
+
+type Refused = refused::Refused<Text>;
 
 type Answer = Result<Json<Value>, Refused>;
 
-fn refuse(status: StatusCode, message: impl Display) -> Refused {
-    Refused(status, message.to_string())
-}
-
 fn bad(message: impl Display) -> Refused {
     refuse(StatusCode::BAD_REQUEST, message)
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        (self.0, Json(json!(self.1))).into_response()
-    }
 }
 
 impl From<CoordinatorError> for Refused {
@@ -92,27 +90,4 @@ impl From<CoordinatorError> for Refused {
         };
         refuse(code, error)
     }
-}
-
-impl From<PathRejection> for Refused {
-    fn from(rejection: PathRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<QueryRejection> for Refused {
-    fn from(rejection: QueryRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
-    }
-}
-
-impl From<JsonRejection> for Refused {
-    fn from(rejection: JsonRejection) -> Self {
-        refuse(rejection.status(), rejection.body_text())
-    }
-}
-
-/// The bytes that hex stands for.
-fn from_hex(text: &str) -> Result<Vec<u8>, Refused> {
-    hex::decode(text).ok_or_else(|| bad(format!("{text:?} is no key in hex: give two digits a byte")))
 }

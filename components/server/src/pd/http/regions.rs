@@ -6,10 +6,10 @@ use axum::extract::{Path, Query, State};
 use coordinator::{DownPeer, RegionInfo, View};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use types::range::HexKey;
-use types::{KeyRange, Peer, PeerRole, RegionId};
+use types::{KeyRange, RegionId};
 
 use super::{Answer, from_hex};
+use crate::http::region::{descriptor, numbered_peer as peer};
 use crate::pd::bridge::Bridge;
 
 #[derive(Debug, Deserialize)]
@@ -55,14 +55,9 @@ pub(super) async fn by_key(
 }
 
 fn to_json(info: &RegionInfo) -> Value {
-    let region = &info.descriptor;
     let down = |down: &DownPeer| json!({ "peer": peer(&down.peer), "down_seconds": down.down_seconds });
-    json!({
-        "id": region.id.0,
-        "start_key": HexKey(&region.range.start).to_string(),
-        "end_key": HexKey(&region.range.end).to_string(),
-        "epoch": { "conf_ver": region.epoch.conf_ver, "version": region.epoch.version },
-        "peers": region.peers.iter().map(peer).collect::<Vec<_>>(),
+    let mut shown = descriptor(&info.descriptor, peer);
+    let reported = json!({
         "leader": info.leader.as_ref().map(peer),
         "down_peers": info.down_peers.iter().map(down).collect::<Vec<_>>(),
         "pending_peers": info.pending_peers.iter().map(peer).collect::<Vec<_>>(),
@@ -72,15 +67,9 @@ fn to_json(info: &RegionInfo) -> Value {
         "read_keys": info.flow.keys_read,
         "approximate_size": info.approximate_bytes.div_ceil(1 << 20),
         "approximate_keys": info.approximate_keys,
-    })
-}
-
-fn peer(peer: &Peer) -> Value {
-    let role_name = match peer.role {
-        PeerRole::Voter => "Voter",
-        PeerRole::Learner => "Learner",
-        PeerRole::IncomingVoter => "IncomingVoter",
-        PeerRole::DemotingVoter => "DemotingVoter",
-    };
-    json!({ "id": peer.id.0, "store_id": peer.store_id.0, "role": peer.role as u8, "role_name": role_name })
+    });
+    if let (Value::Object(shown), Value::Object(reported)) = (&mut shown, reported) {
+        shown.extend(reported);
+    }
+    shown
 }
