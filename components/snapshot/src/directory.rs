@@ -128,4 +128,8 @@ impl SnapshotFiles for Directory {
     fn remove(&self, name: &str) -> Result<()> {
         remove(&self.path(name)).map_err(failed(name, "remove"))
     }
+
+    fn free_bytes(&self) -> u64 {
+        fs2::available_space(&self.0).unwrap_or(u64::MAX)
+    }
 }

@@ -100,6 +100,11 @@ pub trait SnapshotFiles: Send + Sync + 'static {
 
     /// Removes a file, or a directory with all that is in it. That it was not there is no error.
     fn remove(&self, name: &str) -> Result<()>;
+
+    /// About how many bytes the disk still takes; `u64::MAX` when nobody can tell.
+    fn free_bytes(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// A folder that several hold.

@@ -11,12 +11,15 @@ use crate::answer::{Answer, Refusal, RefusalKind};
 use crate::chunk::{Chunk, MAX_CHUNK_BYTES};
 use crate::content::{ContentError, Depth, Inspection, Surface, check_bytes};
 use crate::digest::FileDigest;
-use crate::files::{FilesError, SharedFiles};
+use crate::files::{FilesError, SharedFiles, SnapshotFiles};
 use crate::manifest::{Manifest, ManifestError};
 use crate::name::{FileName, Part, SnapshotKey};
 use crate::owned::OwnedFiles;
 use crate::received::Received;
 use crate::seal;
+
+/// Bytes of the disk that no snapshot takes: the store's log goes on meanwhile, and a store that cannot write it ends.
+const SPARE_BYTES: u64 = 64 << 20;
 
 /// Bounds of a [`Receiver`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,17 @@ pub enum ReceiveError {
         /// The bound.
         limit: u64,
     },
+    /// It would fill the disk, which the store's own log needs.
+    #[error(
+        "receiving a snapshot: it has {bytes} bytes, and the disk takes {free}, of which {spare} stay free: free space on \
+         the store's disk", spare = SPARE_BYTES
+    )]
+    NoRoom {
+        /// Its size.
+        bytes: u64,
+        /// What the disk takes.
+        free: u64,
+    },
     /// A chunk is intact and not one of this snapshot's next.
     #[error(
         "receiving a snapshot: chunk of file {place} at {offset} has an impossible {field}; use stores of one release"
@@ -121,6 +135,7 @@ impl ReceiveError {
             Self::TooLarge { .. } => ErrorCode("RY-SNAPSHOT-062"),
             Self::Chunk { .. } => ErrorCode("RY-SNAPSHOT-063"),
             Self::Corrupt { .. } => ErrorCode("RY-SNAPSHOT-064"),
+            Self::NoRoom { .. } => ErrorCode("RY-SNAPSHOT-065"),
             Self::Content(error) => error.code(),
             Self::Files(error) => error.code(),
         }
@@ -130,7 +145,8 @@ impl ReceiveError {
     pub const fn is_disk_full(&self) -> bool {
         matches!(
             self,
-            Self::Files(FilesError::DiskFull { .. })
+            Self::NoRoom { .. }
+                | Self::Files(FilesError::DiskFull { .. })
                 | Self::Content(
                     ContentError::Files(FilesError::DiskFull { .. })
                         | ContentError::Engine { source: EngineError::DiskFull { .. }, .. }
@@ -142,7 +158,7 @@ impl ReceiveError {
     pub fn refusal(&self) -> Refusal {
         let kind = match self {
             Self::NotAnnounced { .. } | Self::TooLarge { .. } => RefusalKind::Unwanted,
-            Self::Files(_) | Self::Content(ContentError::Files(_)) => RefusalKind::Later,
+            Self::NoRoom { .. } | Self::Files(_) | Self::Content(ContentError::Files(_)) => RefusalKind::Later,
             Self::Content(ContentError::Engine { source, .. }) if !matches!(source, EngineError::Corruption { .. }) => {
                 RefusalKind::Later
             }
@@ -199,6 +215,7 @@ impl Receiver {
         let manifest = Manifest::decode(&encoded)?;
         check_announced(&manifest, announced)?;
         check_sizes(&manifest, &config)?;
+        check_room(&manifest, &*files)?;
         Ok(Self {
             engine,
             config,
@@ -367,6 +384,15 @@ fn check_announced(manifest: &Manifest, announced: &Announced) -> Result<(), Rec
         Some((field, expected, found)) => Err(ReceiveError::NotAnnounced { field, expected, found }),
         None => Ok(()),
     }
+}
+
+/// A disk that is found to be full half-way would be filled again by the next try, and take the store's log with it.
+fn check_room(manifest: &Manifest, files: &dyn SnapshotFiles) -> Result<(), ReceiveError> {
+    let (bytes, free) = (manifest.file_bytes(), files.free_bytes());
+    if bytes > 0 && bytes.saturating_add(SPARE_BYTES) > free {
+        return Err(ReceiveError::NoRoom { bytes, free });
+    }
+    Ok(())
 }
 
 fn check_sizes(manifest: &Manifest, config: &ReceiveConfig) -> Result<(), ReceiveError> {

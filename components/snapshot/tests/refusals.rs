@@ -4,14 +4,16 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{INDEX, Place, TERM, announced, both, key, region, small_chunks, small_files};
 use engine::conformance::sample::noise;
 use snapshot::{
-    Announced, Answer, Chunk, Content, ContentError, Direction, FileEntry, MAX_CHUNK_BYTES, Manifest, ReceiveConfig,
-    ReceiveError, ReceiveStep, Receiver, RefusalKind, SendError, SendStep, Sender,
+    Announced, Answer, Chunk, Content, ContentError, Direction, FileEntry, FilesError, Listed, MAX_CHUNK_BYTES,
+    Manifest, ReceiveConfig, ReceiveError, ReceiveStep, Receiver, RefusalKind, SendError, SendStep, Sender,
+    SharedFiles, SnapshotFiles,
 };
 use types::seed::Rng;
 use types::{ColumnFamily, KeyRange};
@@ -313,4 +315,72 @@ fn a_manifest_of_another_range_gives_no_way_out_of_it() {
     let mut narrow = manifest(vec![entry(&bytes, "c", "d", 2)]);
     narrow.region.range = KeyRange::new("c", "d");
     assert!(matches!(to.accept(&narrow.encode()), Err(ReceiveError::Manifest(_))));
+}
+
+/// A folder on a disk that takes only so much more.
+struct Cramped(SharedFiles, u64);
+
+impl SnapshotFiles for Cramped {
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+
+    fn list(&self) -> Result<Vec<Listed>, FilesError> {
+        self.0.list()
+    }
+
+    fn append(&self, name: &str, offset: u64, bytes: &[u8]) -> Result<(), FilesError> {
+        self.0.append(name, offset, bytes)
+    }
+
+    fn read(&self, name: &str, offset: u64, max: usize) -> Result<Bytes, FilesError> {
+        self.0.read(name, offset, max)
+    }
+
+    fn size(&self, name: &str) -> Result<u64, FilesError> {
+        self.0.size(name)
+    }
+
+    fn sync(&self, name: &str) -> Result<(), FilesError> {
+        self.0.sync(name)
+    }
+
+    fn sync_names(&self) -> Result<(), FilesError> {
+        self.0.sync_names()
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<(), FilesError> {
+        self.0.link(from, to)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), FilesError> {
+        self.0.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), FilesError> {
+        self.0.remove(name)
+    }
+
+    fn free_bytes(&self) -> u64 {
+        self.1
+    }
+}
+
+#[test]
+fn what_would_fill_the_disk_is_refused_before_it_comes() {
+    let bytes: Bytes = noise(1, 3000).into();
+    let of_a_file = manifest(vec![entry(&bytes, "c", "d", 2)]).encode();
+    let accept = |free: u64, manifest: &Bytes| {
+        let mut place = Place::memory();
+        place.files = Arc::new(Cramped(place.files, free));
+        place.accept(manifest).map(drop)
+    };
+    let enough = 3000 + (64 << 20);
+    accept(enough, &of_a_file).unwrap();
+    let error = accept(enough - 1, &of_a_file).unwrap_err();
+    assert!(matches!(error, ReceiveError::NoRoom { bytes: 3000, .. }) && error.is_disk_full(), "{error}");
+    assert_eq!(error.refusal().kind, RefusalKind::Later);
+    // What has no files takes next to nothing.
+    let inline = Manifest { content: Content::Inline(Vec::new()), ..manifest(Vec::new()) };
+    accept(0, &inline.encode()).unwrap();
 }

@@ -23,6 +23,9 @@ use crate::wire;
 /// Largest frame of a snapshot's stream: an offer with a manifest, or a chunk.
 pub(crate) const MAX_SNAPSHOT_FRAME_BYTES: usize = 8 << 20;
 
+/// The kind of a refusal that asks the sender to come again: see `SnapshotRefused`.
+const LATER: u32 = 1;
+
 /// Answers between the sink and the socket. A sender that does not read them is not read either.
 const ANSWERS_IN_FLIGHT: usize = 4;
 
@@ -108,8 +111,7 @@ impl Incoming {
             Ok(()) => Ok(answer(Kind::Received(SnapshotReceived {}))),
             Err(End::Refused(refused)) => {
                 self.shared.metrics.count_refused("snapshot");
-                slog::warn!(self.shared.logger, "snapshot refused";
-                    "from_store" => self.from.0, "cause" => &refused.reason);
+                self.tell_refusal(&refused);
                 Ok(answer(Kind::Refused(refused)))
             }
             Err(End::Status(status)) => {
@@ -121,6 +123,16 @@ impl Incoming {
             Err(End::Gone) => return,
         };
         let _ = self.answers.send(last).await;
+    }
+
+    /// A store that takes many regions in puts some of them off; its bounds are there for that.
+    fn tell_refusal(&self, refused: &SnapshotRefused) {
+        let (logger, from, cause) = (&self.shared.logger, self.from.0, &refused.reason);
+        if refused.kind == LATER {
+            slog::info!(logger, "snapshot put off"; "from_store" => from, "cause" => cause);
+        } else {
+            slog::warn!(logger, "snapshot refused"; "from_store" => from, "cause" => cause);
+        }
     }
 
     async fn receive(&mut self) -> Result<(), End> {

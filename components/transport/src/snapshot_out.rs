@@ -78,7 +78,10 @@ impl OutgoingSnapshot {
                 Err(Attempt::Stop(SourceStop::GiveUp(cause))) => return Err(SendSnapshotError::GivenUp(cause)),
                 Err(error) => error,
             };
-            if std::mem::take(&mut self.progressed) {
+            // A receiver that refuses, as one whose disk is full, keeps nothing of what it had: the next stream would end
+            // as this one did, and so on for ever.
+            let refused = matches!(error, Attempt::Stop(_));
+            if std::mem::take(&mut self.progressed) && !refused {
                 attempts = 0;
                 backoff.reset();
             }
@@ -88,8 +91,14 @@ impl OutgoingSnapshot {
                 return Err(SendSnapshotError::Unreachable { attempts, cause: error.to_string() });
             }
             let pause = backoff.pause();
-            slog::warn!(self.shared.logger, "stream of a snapshot broke"; "to_store" => self.store.0,
-                "cause" => %error, "next_try_in_ms" => pause.as_millis() as u64);
+            let (to, next_try_in_ms) = (self.store.0, pause.as_millis() as u64);
+            if refused {
+                slog::debug!(self.shared.logger, "snapshot is to be offered again";
+                    "to_store" => to, "cause" => %error, "next_try_in_ms" => next_try_in_ms);
+            } else {
+                slog::warn!(self.shared.logger, "stream of a snapshot broke";
+                    "to_store" => to, "cause" => %error, "next_try_in_ms" => next_try_in_ms);
+            }
             sleep(pause).await;
         }
     }

@@ -213,6 +213,18 @@ async fn a_busy_receiver_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_whose_disk_is_full_is_not_asked_for_ever() {
+    let config = TransportConfig { snapshot_attempts: 3, ..quick() };
+    let pair = Pair::with(config, TransferLimits::default()).await;
+    // Some chunks of each stream arrive and are thrown away with the next.
+    pair.to.disk.set_capacity(pair.to.disk.used_bytes() + 100_000);
+    let error = pair.deliver(pair.from.source(5, 2)).await.expect_err("there is no room");
+    let SendSnapshotError::Unreachable { attempts, cause } = &error else { panic!("{error}") };
+    assert!(*attempts == 3 && cause.contains("disk is full"), "{error}");
+    eventually("nothing is left of it", || pair.to.files_left() == 0 && pair.to.transfers.list().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_was_cut_off_gets_no_snapshot_until_it_is_back() {
     let config = TransportConfig { snapshot_attempts: u32::MAX, ..quick() };
     let pair = Pair::with(config, TransferLimits::default()).await;

@@ -44,6 +44,7 @@ pub struct Snapshots {
     store: u64,
     pub engine: Arc<dyn StateEngine>,
     pub files: SharedFiles,
+    pub disk: MemDisk,
     pub transfers: Transfers,
     pub receptions: Receptions,
     pub metrics: SnapshotMetrics,
@@ -99,7 +100,7 @@ impl Snapshots {
         );
         let clock = Clock(std::time::Instant::now());
         let (received, gate) = (Arc::default(), Arc::default());
-        Self { store, engine, files, transfers, receptions, metrics, numbers, clock, received, gate }
+        Self { store, engine, files, disk, transfers, receptions, metrics, numbers, clock, received, gate }
     }
 
     /// Writes a region of about so many bytes.
