@@ -271,6 +271,7 @@ impl Reception {
             ReceiveStep::Received(received) => received,
         };
         let mut transfer = self.open.take().expect("the step before had it").transfer;
+        transfer.count_bytes(received.manifest().file_bytes());
         transfer.enter(SnapshotPhase::Install, received.manifest().file_bytes(), now);
         Ok(ReceptionStep::Received(received, transfer))
     }

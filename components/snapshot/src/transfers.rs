@@ -257,6 +257,11 @@ impl Transfer {
     /// It ended in good order: its last phase is measured. One that is dropped without this was cancelled or failed.
     pub fn finish(mut self, outcome: SnapshotOutcome, now: Instant) {
         self.outcome = outcome;
+        if self.phase == SnapshotPhase::Install {
+            // An engine takes files in as a whole.
+            let bytes = self.shared.flights.lock().by_id.get(&self.id).map_or(0, |status| status.bytes_total);
+            self.count_bytes(bytes);
+        }
         self.shared.metrics.duration[self.phase].observe(now.since(self.phase_since).as_secs_f64());
     }
 

@@ -139,7 +139,9 @@ fn a_snapshot_is_shown_measured_and_counted_from_beginning_to_end() {
     assert_eq!((from.ended(SnapshotOutcome::Sent), to.ended(SnapshotOutcome::Received)), (1, 1));
     assert_eq!((from.transfers.list(), to.transfers.list()), (vec![], vec![]));
     assert_eq!(from.metrics.bytes[SnapshotPhase::Send].get(), total);
-    assert_eq!(to.metrics.bytes[SnapshotPhase::Receive].get(), total);
+    for phase in [SnapshotPhase::Receive, SnapshotPhase::Verify, SnapshotPhase::Install] {
+        assert_eq!(to.metrics.bytes[phase].get(), total, "{phase:?}");
+    }
     let seconds = |store: &Store, phase| {
         let histogram = &store.metrics.duration[phase];
         (histogram.get_sample_count(), histogram.get_sample_sum())

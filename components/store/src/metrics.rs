@@ -4,13 +4,19 @@ use observe::StoreMetrics;
 use observe::metrics::Refusal;
 use observe::metrics::store::{ElectionOutcome, MessageType, ReadyKind, StoreStateLabel};
 use raft::eraftpb::MessageType as RaftType;
-use region::{Effect, RegionMessage, Role, RoleChange};
+use region::{Effect, Note, RegionMessage, Role, RoleChange};
 use types::{Instant, RequestError};
 
 use crate::handle::{RegionView, StoreState};
 
-/// What a raft message is counted as.
+/// What a message between peers is counted as.
 pub(crate) fn message_type(message: &RegionMessage) -> MessageType {
+    match &message.note {
+        None => {}
+        Some(Note::Gc) => return MessageType::Gc,
+        // What raft's part of it says is nothing.
+        Some(_) => return MessageType::Other,
+    }
     match message.raft.get_msg_type() {
         RaftType::MsgAppend => MessageType::Append,
         RaftType::MsgAppendResponse => MessageType::AppendResponse,

@@ -74,7 +74,8 @@ impl SnapshotMetrics {
         Self {
             in_flight: scope.gauges("snapshot_traffic", "Snapshots that something is being done with."),
             duration: scope.long_durations_by("snapshot_duration_seconds", "How long each part of a snapshot took."),
-            bytes: scope.counters("snapshot_bytes_total", "Bytes of snapshots that were written, sent or received."),
+            bytes: scope
+                .counters("snapshot_bytes_total", "Bytes of snapshots that each part of their way has dealt with."),
             ended: scope.counters("snapshot_ended_total", "Snapshots that ended, and how."),
             refused: scope
                 .counters("snapshot_refused_total", "Snapshots that a bound or the receiver kept from beginning."),

@@ -51,13 +51,9 @@ labels! {
         ReadIndex = "read_index",
         /// A follower asks for a leader transfer.
         TransferLeader = "transfer_leader",
-        /// A region is to be cut into several.
-        Split = "split",
-        /// A region's members are to change.
-        ChangeMembers = "change_members",
         /// A removed peer is told to destroy itself.
         Gc = "gc",
-        /// Anything else.
+        /// Anything else, as what members ask and tell each other beside raft.
         Other = "other",
     }
 }

@@ -102,6 +102,7 @@ impl SnapshotWorker {
             }
             Ok(BuildStep::Built(snapshot)) => {
                 let Building { order, transfer, source, .. } = building;
+                transfer.count_bytes(snapshot.manifest().file_bytes());
                 info!(self.shared.around.logger, "snapshot built"; "region" => order.region.0,
                     "to" => order.to.id.0, "index" => source.index.0, "bytes" => snapshot.manifest().file_bytes());
                 if self.shared.snapshots.outgoing.built(&order, Some((Arc::new(snapshot), transfer))) {
