@@ -73,12 +73,16 @@ pub(crate) fn compression_type(compression: Compression) -> DBCompressionType {
     }
 }
 
+/// What RocksDB warns of at each file that it takes in, though nothing is wrong.
+const IDLE_WARNING: &str = "Tail prefetch size";
+
 /// RocksDB's warnings and errors go to our log instead of a file of its own.
 fn info_logger(logger: Logger) -> InfoLogger {
     InfoLogger::new_callback_logger(LogLevel::Warn, move |level, message| {
         let message = message.trim_end();
         match level {
             LogLevel::Debug | LogLevel::Info | LogLevel::Header => slog::debug!(logger, "{message}"),
+            LogLevel::Warn if message.contains(IDLE_WARNING) => slog::debug!(logger, "{message}"),
             LogLevel::Warn => slog::warn!(logger, "{message}"),
             LogLevel::Error | LogLevel::Fatal => slog::error!(logger, "{message}"),
         }

@@ -61,6 +61,7 @@ pub mod effect;
 mod elections;
 mod fence;
 pub mod input;
+mod library_log;
 pub mod machine;
 mod membership;
 pub mod message;

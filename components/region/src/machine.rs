@@ -15,6 +15,7 @@ use crate::contacts::Contacts;
 use crate::effect::{Effect, Role};
 use crate::elections::{ElectionTimeouts, Restraint};
 use crate::input::Input;
+use crate::library_log::library_logger;
 use crate::message::RegionMessage;
 use crate::persists::Persists;
 use crate::reads::ConfirmedReads;
@@ -130,7 +131,7 @@ impl Region {
             return Err(refused(format!("truncated, applied, commit and last index are not in order: {ordered:?}")));
         }
         let store = LogStore::new(&descriptor, peer.id, log, hard_state, apply_state, last_index);
-        let node = RawNode::new(&raft_config(&config, peer, apply_state), store, &logger)
+        let node = RawNode::new(&raft_config(&config, peer, apply_state), store, &library_logger(&logger))
             .map_err(|error| refused(error.to_string()))?;
         let mut region = Self {
             timeouts: ElectionTimeouts::new(&config, &descriptor, peer.id),
@@ -356,8 +357,10 @@ impl Region {
     fn drop_message(&mut self, message: &RegionMessage, reason: DropReason) {
         let count = self.dropped.add(reason);
         let (from, kind) = (message.from.id.0, message.raft.get_msg_type());
+        // Answers of a member that was just removed are on their way for a while.
+        let is_ordinary = reason == DropReason::Restrained || reason == DropReason::UnknownSender && is_answer(kind);
         // A sender repeats itself with every heartbeat: the 1st, 2nd, 4th, 8th and so on are worth a warning.
-        if count.is_power_of_two() && reason != DropReason::Restrained {
+        if count.is_power_of_two() && !is_ordinary {
             warn!(
                 self.logger, "message dropped";
                 "reason" => reason.label(), "from" => from, "type" => ?kind, "count" => count,
@@ -456,6 +459,17 @@ impl Region {
         }
         Ok(())
     }
+}
+
+/// Whether messages of this type only answer others.
+fn is_answer(kind: MessageType) -> bool {
+    matches!(
+        kind,
+        MessageType::MsgAppendResponse
+            | MessageType::MsgHeartbeatResponse
+            | MessageType::MsgRequestVoteResponse
+            | MessageType::MsgRequestPreVoteResponse
+    )
 }
 
 fn raft_config(config: &RegionConfig, peer: Peer, apply_state: ApplyState) -> Config {

@@ -229,7 +229,8 @@ impl Region {
         changes: &[MemberChange],
         effects: &mut Vec<Effect>,
     ) -> Result<(), RegionError> {
-        info!(self.logger, "members changed"; "index" => index.0, "changes" => ?changes, "members" => ?descriptor.peers);
+        info!(self.logger, "members changed";
+            "index" => index.0, "changes" => listed(changes), "members" => listed(&descriptor.peers));
         let own = descriptor.peer(self.peer.id).copied();
         if own.is_none_or(|peer| peer.role == PeerRole::Learner) {
             self.step_down(&descriptor, effects);
@@ -396,6 +397,11 @@ impl Region {
         (plan.idle_ticks > limit)
             .then(|| format!("peers {behind:?} made no progress for {limit} ticks; what was begun is taken back"))
     }
+}
+
+/// Items of a line of the log.
+fn listed(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The changes as raft reads them: one by itself is simple, several are joint and left explicitly, none leaves.

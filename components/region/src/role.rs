@@ -163,6 +163,8 @@ impl Region {
         let leader = now.leader.map_or(0, PeerId::get);
         if before.role == now.role && before.leader == now.leader {
             debug!(self.logger, "term changed"; "term" => now.term.0, "before" => before.term.0);
+        } else if before.role == now.role {
+            info!(self.logger, "leader changed"; "leader" => leader, "role" => ?now.role, "term" => now.term.0);
         } else {
             info!(
                 self.logger, "role changed";

@@ -42,24 +42,39 @@ impl Link {
         let seed = self.shared.identity.instance.0 ^ self.store.0;
         let mut backoff = Backoff::new(config.backoff_min, config.backoff_max, seed);
         let mut reports = Reports { interval: config.unreachable_interval, last: None };
+        // Tries since the last connection that failed.
+        let mut failures = 0_u64;
         loop {
             self.queue.not_empty().await;
             let error = match self.open().await {
                 Ok(stream) => {
                     backoff.reset();
+                    failures = 0;
                     self.pump(stream).await
                 }
                 Err(error) => error,
             };
             let pause = backoff.pause();
-            slog::warn!(self.shared.logger, "store cannot be reached";
-                "to_store" => self.store.0, "cause" => %error, "next_try_in_ms" => pause.as_millis() as u64);
+            failures += 1;
+            self.tell_failure(&error, failures, pause);
             self.shared.metrics.link_failures.inc();
             self.lose(&self.queue.clear());
             if reports.is_due() {
                 self.shared.collaborators.receiver.unreachable(self.store);
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// A store may be away for days: the 1st, 2nd, 4th, 8th failure and so on are worth a warning.
+    fn tell_failure(&self, error: &DialError, failures: u64, pause: Duration) {
+        let (to_store, next_try_in_ms) = (self.store.0, pause.as_millis() as u64);
+        if failures.is_power_of_two() {
+            slog::warn!(self.shared.logger, "store cannot be reached"; "to_store" => to_store, "cause" => %error,
+                "failures" => failures, "next_try_in_ms" => next_try_in_ms);
+        } else {
+            slog::debug!(self.shared.logger, "store cannot be reached"; "to_store" => to_store, "cause" => %error,
+                "failures" => failures, "next_try_in_ms" => next_try_in_ms);
         }
     }
 

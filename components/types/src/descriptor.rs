@@ -1,5 +1,7 @@
 //! What a region is: its range, its epoch and its members.
 
+use std::fmt;
+
 use crate::epoch::RegionEpoch;
 use crate::id::{PeerId, RegionId, StoreId};
 use crate::range::KeyRange;
@@ -51,6 +53,19 @@ pub struct Peer {
     pub store_id: StoreId,
     /// Its part in the group.
     pub role: PeerRole,
+}
+
+/// As in a log: its id, its store, and its role where that is not the ordinary one.
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on store {}", self.id, self.store_id)?;
+        match self.role {
+            PeerRole::Voter => Ok(()),
+            PeerRole::Learner => f.write_str(" (learner)"),
+            PeerRole::IncomingVoter => f.write_str(" (incoming voter)"),
+            PeerRole::DemotingVoter => f.write_str(" (demoting voter)"),
+        }
+    }
 }
 
 impl Peer {

@@ -6,6 +6,8 @@
 //!
 //! Proposing and applying share these rules, so they belong to the frozen part of the log (raftstore-rules §4, §7).
 
+use std::fmt;
+
 use crate::descriptor::{Peer, PeerRole, RegionDescriptor};
 use crate::epoch::CommandKind;
 use crate::error::RequestError;
@@ -44,6 +46,18 @@ pub struct MemberChange {
     pub peer: PeerId,
     /// Where it lives.
     pub store: StoreId,
+}
+
+/// As in a log, such as `vote 69 on store 68`.
+impl fmt::Display for MemberChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            MemberChangeKind::Vote => "vote",
+            MemberChangeKind::Learn => "learn",
+            MemberChangeKind::Remove => "remove",
+        };
+        write!(f, "{what} {} on store {}", self.peer, self.store)
+    }
 }
 
 impl MemberChange {
@@ -180,6 +194,13 @@ mod tests {
 
     use super::*;
     use crate::epoch::RegionEpoch;
+
+    #[test]
+    fn members_and_changes_are_shown_in_words() {
+        let shown: Vec<String> = region().peers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["1 on store 1", "2 on store 2", "3 on store 3", "4 on store 4 (learner)"]);
+        assert_eq!(MemberChange::vote(PeerId(4), StoreId(7)).to_string(), "vote 4 on store 7");
+    }
 
     /// Peers 1, 2 and 3 vote on stores of the same number; peer 4 learns.
     fn region() -> RegionDescriptor {
