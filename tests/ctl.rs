@@ -5,6 +5,8 @@
 mod program;
 mod support;
 
+use std::process::{Command, Stdio};
+
 use program::run;
 use serde_json::Value;
 use support::wait::until;
@@ -22,6 +24,15 @@ impl Ctl {
 
     fn ends(&self, words: &[&str]) -> (Option<i32>, String) {
         run(&[&["ctl", "--pd", &self.pd], words].concat(), "")
+    }
+
+    /// How it ends when nobody reads what it says.
+    fn ends_unread(&self, words: &[&str]) -> Option<i32> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_raftyard"));
+        command.args([&["ctl", "--pd", &self.pd], words].concat());
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        child.wait().unwrap().code()
     }
 
     /// What is said when it does what it is asked for.
@@ -95,7 +106,7 @@ fn regions_are_shown(ctl: &Ctl) {
     assert_eq!(rows.len(), 1 + 2, "{shown}");
     assert!(rows[0].starts_with("REGION  FROM"), "{shown}");
     assert!(rows[1].contains("(first)") && rows[2].contains("(last)"), "{shown}");
-    assert!(ctl.says(&["region", "--limit", "1"]).ends_with("… and more: go on with --from \"m\""));
+    assert!(ctl.says(&["region", "--limit", "1"]).ends_with("… and more: go on with --from 'm'"));
     assert!(ctl.says(&["region", "--from", "m"]).lines().count() == 2);
     let at = |words: &[&str]| id(&ctl.json(words)["id"]);
     let (left, right) = (at(&["region", "key", "a"]), at(&["region", "key", "m"]));
@@ -182,7 +193,10 @@ fn settings_are_shown_and_set(ctl: &Ctl) {
 fn refusals_have_statuses_of_their_own(ctl: &Ctl) {
     assert!(ctl.fails(2, &["region", "key", r"\q"]).contains("escape that is none"));
     assert!(ctl.fails(2, &["--hex", "split", "m"]).contains("not hex"));
+    assert!(ctl.fails(2, &["compact", "--from", "t", "--to", "m"]).contains("no key lies between"));
     assert_eq!(ctl.ends(&["split"]).0, Some(2));
+    assert_eq!(ctl.ends(&["region", "--limit", "0"]).0, Some(2));
+    assert_eq!(ctl.ends(&["region", "top", "0"]).0, Some(2));
     assert_eq!(ctl.ends(&["operator", "add", "fly", "1"]).0, Some(2));
     assert!(ctl.fails(4, &["region", "999"]).contains("no region 999"));
     assert!(ctl.fails(4, &["store", "999"]).contains("999"));
@@ -190,8 +204,14 @@ fn refusals_have_statuses_of_their_own(ctl: &Ctl) {
     let (status, said) = run(&["ctl", "--pd", "127.0.0.1:1", "store"], "");
     assert_eq!(status, Some(3), "{said}");
     assert!(said.contains("the placement driver cannot be reached") && said.contains("--pd"), "{said}");
+    // A store's status port is no placement driver.
+    let status_address = &ctl.json(&["store"])["stores"][0]["store"]["status_address"];
+    let (status, said) = run(&["ctl", "--pd", status_address.as_str().unwrap(), "store"], "");
+    assert!(status == Some(1) && said.contains("is it the placement driver"), "{said}");
     let (status, said) = run(&["ctl", "--pd", "nowhere", "store"], "");
     assert_eq!(status, Some(2), "{said}");
+    // Somebody who reads one line and goes is no error.
+    assert_eq!(ctl.ends_unread(&["region"]), Some(0));
     // The first that answers is asked.
     let (status, said) = run(&["ctl", "--pd", &format!("127.0.0.1:1,{}", ctl.pd), "store"], "");
     assert_eq!(status, Some(0), "{said}");

@@ -8,21 +8,25 @@ const LIST_LIMIT: usize = 256;
 /// Regions that `region top` shows unless it is told otherwise.
 const TOP_LIMIT: usize = 10;
 
+/// What the help calls the options that all commands have.
+const EVERYWHERE: &str = "Options of every command";
+
 /// The flags and commands of `raftyard ctl`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct CtlArgs {
     /// The placement driver's addresses, with commas between them; the first that answers is asked.
-    #[arg(long, global = true, value_name = "HOST:PORT,…", value_delimiter = ',', default_value = "127.0.0.1:2379")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "HOST:PORT,…", value_delimiter = ',',
+        default_value = "127.0.0.1:2379")]
     pub pd: Vec<String>,
     /// Print JSON instead of tables. Keys in it are hex.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
     /// Keys are written as hex, in and out, instead of as escaped text.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub hex: bool,
     /// How long an answer is waited for. Compactions are waited for to their end.
-    #[arg(long, global = true, value_name = "SECONDS", default_value = "30",
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "SECONDS", default_value = "30",
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub timeout: u64,
     #[command(subcommand)]
@@ -122,7 +126,7 @@ pub struct RegionArgs {
     #[arg(long, value_name = "KEY", conflicts_with = "region")]
     pub from: Option<String>,
     /// Most regions of the list.
-    #[arg(long, value_name = "N", default_value_t = LIST_LIMIT, conflicts_with = "region")]
+    #[arg(long, value_name = "N", default_value_t = LIST_LIMIT, value_parser = one_or_more, conflicts_with = "region")]
     pub limit: usize,
     #[command(subcommand)]
     pub by: Option<RegionBy>,
@@ -139,12 +143,16 @@ pub enum RegionBy {
     /// The largest regions.
     Top {
         /// How many.
-        #[arg(value_name = "N", default_value_t = TOP_LIMIT)]
+        #[arg(value_name = "N", default_value_t = TOP_LIMIT, value_parser = one_or_more)]
         limit: usize,
         /// What is counted.
         #[arg(long, value_enum, default_value_t = Measure::Size)]
         by: Measure,
     },
+}
+
+fn one_or_more(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|number| *number > 0).ok_or("give a number from 1 on")
 }
 
 /// What makes a region large.

@@ -22,6 +22,9 @@ const ORDER_ATTEMPTS: usize = 10;
 /// The pause between two looks.
 const ORDER_PAUSE: Duration = Duration::from_millis(300);
 
+/// What those say who do not know a path at all, unlike what it names.
+const NO_PATH: &str = "no such path";
+
 /// Longest text of a refusal that is shown.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
@@ -89,12 +92,15 @@ impl Cluster {
     ) -> Result<Value, CtlError> {
         let body = body.map(|body| Bytes::from(body.to_string()));
         let asked = request(address, method, path, body, self.patience).await;
-        let answer = asked.map_err(|error: HttpError| CtlError::http(who, error))?;
+        let answer = asked.map_err(|error: HttpError| CtlError::http(who, error, method != Method::Get))?;
         let read = serde_json::from_slice(&answer.body);
         if (200..300).contains(&answer.status) {
             return read.map_err(|error| CtlError::Answer { who, problem: error.to_string() });
         }
         let message = message(read.ok(), &answer.body);
+        if answer.status == 404 && message == NO_PATH {
+            return Err(CtlError::Stranger { who, address: address.to_owned() });
+        }
         Err(CtlError::Refused { who, status: answer.status, message })
     }
 

@@ -11,6 +11,9 @@ use crate::commands::Failure;
 /// Nobody answered.
 const STATUS_UNREACHABLE: u8 = 3;
 
+/// Said of orders that nobody answered.
+const MAYBE_DONE: &str = "; it may have been carried out all the same: look before you repeat it";
+
 /// Somebody refused.
 const STATUS_REFUSED: u8 = 4;
 
@@ -41,14 +44,14 @@ pub enum CtlError {
         source: HttpError,
     },
     /// The question was taken and not answered.
-    #[error(
-        "{who} does not answer: {source}; an order may have been carried out all the same: look before you repeat it"
-    )]
+    #[error("{who} does not answer: {source}{}", if *.is_order { MAYBE_DONE } else { "" })]
     NoAnswer {
         /// Who was asked.
         who: Whom,
         /// What went wrong.
         source: HttpError,
+        /// Whether it was asked to do something.
+        is_order: bool,
     },
     /// It was refused.
     #[error("{who} refuses ({status}): {message}")]
@@ -59,6 +62,14 @@ pub enum CtlError {
         status: u16,
         /// In its own words.
         message: String,
+    },
+    /// Somebody else answers.
+    #[error("what answers at {address} knows nothing of this: is it {who}, and of this version?")]
+    Stranger {
+        /// Who it should be.
+        who: Whom,
+        /// Where it was asked.
+        address: String,
     },
     /// An answer is not what was expected.
     #[error("{who} answers without sense: {problem}; is it of another version?")]
@@ -81,7 +92,7 @@ pub enum CtlError {
     #[error("store {0} tells no status address: set server.status-addr to one that others reach")]
     NoStatusAddress(StoreId),
     /// What was shown is not all.
-    #[error("{missing} of {all} stores did not answer or refused: the first is {first}")]
+    #[error("{missing} of {all} stores did not answer or refused; the first: {first}")]
     Partly {
         /// How many did not.
         missing: usize,
@@ -124,11 +135,11 @@ impl std::fmt::Display for Whom {
 
 impl CtlError {
     /// What went wrong with a question over HTTP.
-    pub fn http(who: Whom, source: HttpError) -> Self {
+    pub fn http(who: Whom, source: HttpError, is_order: bool) -> Self {
         match source {
             HttpError::Address(_) => Self::Address { who, source },
             HttpError::Unreachable { .. } => Self::Unreachable { who, source },
-            HttpError::NoAnswer { .. } => Self::NoAnswer { who, source },
+            HttpError::NoAnswer { .. } => Self::NoAnswer { who, source, is_order },
         }
     }
 
@@ -157,6 +168,7 @@ impl CtlError {
             Self::NoStatusAddress(_) => "RY-CTL-011",
             Self::Partly { .. } => "RY-CTL-012",
             Self::Io(_) => "RY-CTL-013",
+            Self::Stranger { .. } => "RY-CTL-014",
         })
     }
 }
@@ -175,7 +187,9 @@ impl From<CtlError> for Failure {
             | CtlError::NoRegion(_)
             | CtlError::NoLeader(_)
             | CtlError::NoStatusAddress(_) => Self::with_status(&error, code, STATUS_REFUSED),
-            CtlError::Answer { .. } | CtlError::Partly { .. } | CtlError::Io(_) => Self::failed(&error, code),
+            CtlError::Answer { .. } | CtlError::Stranger { .. } | CtlError::Partly { .. } | CtlError::Io(_) => {
+                Self::failed(&error, code)
+            }
         }
     }
 }

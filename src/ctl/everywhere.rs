@@ -5,8 +5,8 @@ use std::time::Duration;
 use client::http::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use types::StoreId;
 use types::range::HexKey;
+use types::{KeyRange, StoreId};
 
 use super::answers::{Compaction, Differing, Snapshot, Store};
 use super::cluster::{Cluster, read};
@@ -95,7 +95,14 @@ pub async fn compact(
     (from, to): (Option<&str>, Option<&str>),
 ) -> Result<(), CtlError> {
     let key = |text: Option<&str>| output.keys.parse(text.unwrap_or_default());
-    let path = format!("/compact?start_key={}&end_key={}", HexKey(&key(from)?), HexKey(&key(to)?));
+    let range = KeyRange::new(key(from)?, key(to)?);
+    if range.is_empty() {
+        let [from, to] = [&range.start, &range.end].map(|key| output.keys.show(key));
+        return Err(CtlError::Usage(format!(
+            "no key lies between --from {from} and --to {to}: the first is to be smaller"
+        )));
+    }
+    let path = format!("/compact?start_key={}&end_key={}", HexKey(&range.start), HexKey(&range.end));
     let stores = chosen(cluster, stores).await?;
     let gathered = Gathered::ask(&cluster.patient(COMPACTION_PATIENCE), stores, Method::Post, &path).await;
     let signed = gathered.answers.iter().map(|(store, answer)| signed(*store, answer.clone()));

@@ -76,7 +76,10 @@ struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| match byte {
+        let last = self.0.len().saturating_sub(1);
+        self.0.iter().enumerate().try_for_each(|(at, byte)| match byte {
+            // A space at either end is nothing that people see.
+            b' ' if at == 0 || at == last => f.write_str("\\040"),
             b'\n' => f.write_str("\\n"),
             b'\r' => f.write_str("\\r"),
             b'\t' => f.write_str("\\t"),
@@ -133,6 +136,8 @@ mod tests {
             assert_eq!(notation.parse(&notation.show(&all)).unwrap(), all);
         }
         assert_eq!(Notation::Escaped.show(b"a \\\"\n\x00\xff'"), r#"a \\\"\n\000\377'"#);
+        assert_eq!(Notation::Escaped.show(b" a b "), r"\040a b\040");
+        assert_eq!(Notation::Escaped.parse(r"\040a b\040").unwrap(), &b" a b "[..]);
         assert_eq!(Notation::Hex.show(b"m\xff"), "6DFF");
     }
 

@@ -23,10 +23,14 @@ impl Output {
     /// Shows an answer: as it came, or as a table.
     ///
     /// # Errors
-    /// When nobody reads it.
+    /// When it cannot be written.
     pub fn show(self, answer: &Value, table: impl FnOnce() -> String) -> io::Result<()> {
         let text = if self.json { format!("{answer:#}") } else { table() };
-        writeln!(io::stdout(), "{text}")
+        match writeln!(io::stdout(), "{text}") {
+            // Whoever reads only the beginning, as `head` does, has what they wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written,
+        }
     }
 }
 

@@ -86,8 +86,8 @@ pub fn many(regions: &[Region], keys: Notation, is_cut: bool) -> String {
             keys.start(&region.start_key.0),
             keys.end(&region.end_key.0),
             leader(region),
-            list(region.peers.iter().map(peer)),
-            bytes(region.approximate_size << 20),
+            list(members(region).into_iter().map(peer)),
+            size(region),
             region.approximate_keys.to_string(),
             bytes(region.written_bytes),
             health(region),
@@ -95,7 +95,9 @@ pub fn many(regions: &[Region], keys: Notation, is_cut: bool) -> String {
     };
     let shown = table(columns, regions.iter().map(row).collect(), "the placement driver knows no region yet");
     let Some(last) = regions.last().filter(|_| is_cut) else { return shown };
-    format!("{shown}\n… and more: go on with --from {:?}", keys.show(&last.end_key.0))
+    // In single quotes a shell takes everything as it is, but for those.
+    let end = keys.show(&last.end_key.0).replace('\'', r"\047");
+    format!("{shown}\n… and more: go on with --from '{end}'")
 }
 
 fn one(region: &Region, keys: Notation) -> String {
@@ -105,13 +107,28 @@ fn one(region: &Region, keys: Notation) -> String {
         ("to", keys.end(&region.end_key.0)),
         ("epoch", format!("{} of its members, {} of its range", region.epoch.conf_ver, region.epoch.version)),
         ("leader", leader(region)),
-        ("peers", list(region.peers.iter().map(|known| format!("{} on store {}", known.id, peer(known))))),
-        ("size", format!("about {}", bytes(region.approximate_size << 20))),
+        ("peers", list(members(region).into_iter().map(|known| format!("{} on store {}", known.id, peer(known))))),
+        ("size", size(region)),
         ("keys", format!("about {}", region.approximate_keys)),
         ("written", format!("{} in {} keys", bytes(region.written_bytes), region.written_keys)),
         ("read", format!("{} in {} keys", bytes(region.read_bytes), region.read_keys)),
         ("health", health(region)),
     ])
+}
+
+/// In whole MiB, as the placement driver counts: what is less is one of them.
+fn size(region: &Region) -> String {
+    match region.approximate_size {
+        1 => "≤ 1 MiB".to_owned(),
+        size => bytes(size << 20),
+    }
+}
+
+/// By store, as people look for them.
+fn members(region: &Region) -> Vec<&Peer> {
+    let mut members: Vec<&Peer> = region.peers.iter().collect();
+    members.sort_by_key(|peer| peer.store_id);
+    members
 }
 
 fn leader(region: &Region) -> String {
@@ -171,13 +188,14 @@ mod tests {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
         assert!(many(&[region()], Notation::Hex, false).contains("6DFF"));
-        assert!(many(&[region()], Notation::Hex, true).ends_with("… and more: go on with --from \"6DFF\""));
+        assert!(many(&[region()], Notation::Hex, true).ends_with("… and more: go on with --from '6DFF'"));
     }
 
     #[test]
     fn a_region_has_a_card() {
         let shown = one(&region(), Notation::Escaped);
-        for part in ["5 of its members, 2 of its range", "11 on store 1, 12 on store 2 (Learner)", "about 96.00 MiB"] {
+        for part in ["5 of its members, 2 of its range", "11 on store 1, 12 on store 2 (Learner)", "size     96.00 MiB"]
+        {
             assert!(shown.contains(part), "{part} is missing in\n{shown}");
         }
     }
