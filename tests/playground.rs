@@ -79,7 +79,7 @@ fn a_region_gets_the_leader_that_it_is_given() {
     let rows = answer(&said, "regions");
     assert!(rows.lines().any(|line| line.starts_with("│      4 ┆ (first) ┆ (last) ┆      3 ┆")), "{rows}");
     assert!(answer(&said, "transfer 4 9").starts_with("error: there is no store 9"), "{said}");
-    assert!(answer(&said, "transfer 5 1").starts_with("error: "), "{said}");
+    assert!(answer(&said, "transfer 5 1").starts_with("error: there is no region 5"), "{said}");
 }
 
 #[test]

@@ -261,7 +261,7 @@ impl Cluster {
         let views = self.nodes().filter_map(|node| Some((node, node.handle().region(region)?)));
         let views: Vec<_> = views.collect();
         if views.is_empty() {
-            return Err(RequestError::RegionNotFound { region }.into());
+            return Err(PlaygroundError::UnknownRegion(region));
         }
         let leaders = views.iter().filter(|(_, view)| view.role == region::Role::Leader);
         let (leader, _) = leaders.max_by_key(|(_, view)| view.term).ok_or(PlaygroundError::NoLeader(region))?;

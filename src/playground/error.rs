@@ -51,6 +51,9 @@ pub enum PlaygroundError {
         /// Those that there are.
         known: Vec<StoreId>,
     },
+    /// No store that runs has a peer of such a region.
+    #[error("there is no region {0} on a store that runs: `regions` shows those that there are")]
+    UnknownRegion(RegionId),
     /// The store is running.
     #[error("store {0} is running: `kill {0}` ends it")]
     Running(StoreId),
@@ -125,6 +128,7 @@ impl PlaygroundError {
             Self::Interrupted(_) => "RY-PLAY-012",
             Self::NotMoved { .. } => "RY-PLAY-013",
             Self::TooMany(_) => "RY-PLAY-014",
+            Self::UnknownRegion(_) => "RY-PLAY-015",
         })
     }
 }

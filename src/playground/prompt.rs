@@ -47,7 +47,7 @@ pub enum PromptCommand {
     /// Cut regions at keys.
     Split {
         /// The keys; each begins a region then.
-        #[arg(value_name = "KEY", required = true, allow_hyphen_values = true)]
+        #[arg(value_name = "KEY…", required = true, allow_hyphen_values = true)]
         keys: Vec<String>,
     },
     /// Replace a region's peer on one store by one on another.
@@ -361,7 +361,7 @@ mod tests {
             "put KEY VALUE",
             "scan [START [END]] [LIMIT]",
             "quit",
-            "split KEY",
+            "split KEY…",
             "move REGION FROM TO",
             "add-store",
             "remove-store STORE",

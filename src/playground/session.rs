@@ -220,12 +220,12 @@ impl Session {
     fn remove_store(&mut self, store: StoreId) -> Result<String, PlaygroundError> {
         let left = |regions| {
             // Nobody may be reading any more; that is no reason to stop half-way.
-            let _ = writeln!(io::stdout(), "store {store} still holds {regions} regions");
+            let _ = writeln!(io::stdout(), "store {store} still holds {}", counted(regions));
         };
         Ok(match self.cluster.remove(store, left)? {
             Removal::Left => format!("store {store} is empty and gone"),
             Removal::Emptying(regions) => {
-                format!("store {store} goes on being emptied of {regions} regions; `remove-store {store}` waits again")
+                format!("store {store} still holds {}; `remove-store {store}` waits again", counted(regions))
             }
         })
     }
@@ -250,7 +250,8 @@ impl Session {
             match console.entered(&self.around.runtime, &self.around.interrupt, WATCH_LOOK) {
                 Ok(false) => {}
                 ended => {
-                    watch.end()?;
+                    // What was typed to end it stands in the way of what is shown.
+                    watch.end(ended.is_ok() && console.is_terminal())?;
                     return ended.map(drop);
                 }
             }
@@ -267,7 +268,8 @@ impl Session {
             format!("{} = {shown}{rest}\n", Readable(key))
         });
         let lines: String = lines.collect();
-        Ok(format!("{lines}({} keys)", pairs.len()))
+        let keys = if pairs.len() == 1 { "key" } else { "keys" };
+        Ok(format!("{lines}({} {keys})", pairs.len()))
     }
 
     fn ask<T>(&self, request: impl Future<Output = Result<T, ClientError>>) -> Result<T, PlaygroundError> {
@@ -287,4 +289,8 @@ impl Session {
             }
         })
     }
+}
+
+fn counted(regions: u64) -> String {
+    if regions == 1 { "1 region".to_owned() } else { format!("{regions} regions") }
 }

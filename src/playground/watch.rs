@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// Takes a terminal's cursor one line up.
+const CURSOR_UP: &str = "\x1b[1A";
+
 /// Shows a text as it changes.
 pub enum Watch {
     /// On a terminal.
@@ -38,13 +41,17 @@ impl Watch {
         Ok(())
     }
 
-    /// Leaves the screen to what follows, with what was shown last on it.
+    /// Leaves the screen to what follows, with what was shown last on it. `entered` says that somebody pressed Enter on the
+    /// terminal, which left the place for the line below.
     ///
     /// # Errors
     /// When nobody reads it.
-    pub fn end(self) -> io::Result<()> {
+    pub fn end(self, entered: bool) -> io::Result<()> {
         if let Self::Place(place) = self {
             let last = place.message();
+            if entered {
+                write!(io::stderr(), "{CURSOR_UP}")?;
+            }
             place.finish_and_clear();
             writeln!(io::stdout(), "{last}")?;
         }
