@@ -30,5 +30,10 @@
 #[cfg(feature = "testing")]
 pub mod testing;
 
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use embed::*;
 pub use types::{ClusterId, ColumnFamily, KeyRange, RegionId, StoreId};
