@@ -206,6 +206,17 @@ fn a_split_is_done_when_the_version_has_grown() {
     assert_eq!(line(&order.unwrap()), "split by approximate");
 }
 
+/// A leader that was elected a moment ago has heard from nobody yet, and splits nevertheless.
+#[test]
+fn a_split_waits_for_no_follower() {
+    let mut bench = bench(3);
+    let region = bench.region_mut(1);
+    region.pending_peers = region.descriptor.peers.iter().skip(1).copied().collect();
+    bench.hear(1);
+    let (_, order) = bench.command(1, &Command::Split { policy: SplitPolicy::Scan }).unwrap();
+    assert_eq!(line(&order.unwrap()), "split by scan");
+}
+
 #[test]
 fn commands_that_cannot_be_are_refused_with_the_reason() {
     use PlacementError as E;
