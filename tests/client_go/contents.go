@@ -72,7 +72,7 @@ func (c contents) answers(ctx context.Context, client *rawkv.Client, keys [][]by
 			wanted = nil
 		}
 		if !same(values[at], wanted) {
-			return fmt.Errorf("%q is %s instead of %s in a batch", key, show(values[at]), show(wanted))
+			return mismatchf("%q is %s instead of %s in a batch", key, show(values[at]), show(wanted))
 		}
 	}
 	return nil
@@ -128,14 +128,14 @@ func (p pairs) equal(keys, values [][]byte, err error) error {
 		return err
 	}
 	if len(keys) != len(p) {
-		return fmt.Errorf("%d pairs instead of %d", len(keys), len(p))
+		return mismatchf("%d pairs instead of %d", len(keys), len(p))
 	}
 	for at, wanted := range p {
 		if !bytes.Equal(keys[at], wanted.key) {
-			return fmt.Errorf("key %d is %q instead of %q", at, keys[at], wanted.key)
+			return mismatchf("key %d is %q instead of %q", at, keys[at], wanted.key)
 		}
 		if values != nil && !bytes.Equal(values[at], wanted.value) {
-			return fmt.Errorf("%q is %s instead of %s", keys[at], show(values[at]), show(wanted.value))
+			return mismatchf("%q is %s instead of %s", keys[at], show(values[at]), show(wanted.value))
 		}
 	}
 	return nil
@@ -148,9 +148,18 @@ func expect(ctx context.Context, client *rawkv.Client, key, wanted []byte, optio
 		return fmt.Errorf("get %q: %w", key, err)
 	}
 	if !same(value, wanted) {
-		return fmt.Errorf("%q is %s instead of %s", key, show(value), show(wanted))
+		return mismatchf("%q is %s instead of %s", key, show(value), show(wanted))
 	}
 	return nil
+}
+
+// mismatch is what a request answered that it must not, as against a request that failed.
+type mismatch struct{ what string }
+
+func (m *mismatch) Error() string { return m.what }
+
+func mismatchf(format string, parts ...any) error {
+	return &mismatch{fmt.Sprintf(format, parts...)}
 }
 
 // same tells an empty value from none.

@@ -14,6 +14,8 @@ const (
 	// tallies are counters, in regions of their own; each is worked on by as many workers, and watched by one more.
 	tallies         = 3
 	workersPerTally = 6
+	// keepers write and scan whole stretches of keys.
+	keepers = 6
 	// What every worker does at least before the kill, between it and the restart, and after the restart.
 	stepsPerMilestone = 60
 )
@@ -30,27 +32,12 @@ type unknown struct {
 // No acknowledged write may be lost, no value may be read that was never written, and reads may not go back in time. A
 // write that ended in an error may have been executed, and its key is left alone from then on.
 func checkLoad(ctx context.Context, endpoints []string, client *rawkv.Client) error {
-	load := newLoad(client)
-	work, workCtx := errgroup.WithContext(ctx)
-	load.start(workCtx, work)
-	killed, err := load.kill(workCtx, newHarness())
-	load.course.end()
-	// A worker's error says more than that of what was cancelled by it.
-	if workErr := work.Wait(); workErr != nil {
-		return workErr
-	}
-	if err != nil {
+	load := newLoad(client, 0)
+	return load.run(ctx, endpoints, func(ctx context.Context, _ *errgroup.Group) error {
+		killed, err := load.kill(ctx, newHarness())
+		fmt.Printf("killed and restarted: %s\n", killed)
 		return err
-	}
-	fmt.Printf("killed and restarted: %s\n", killed)
-	fmt.Printf("unknown outcomes: %d writes, %d reads, %d swaps\n",
-		load.unknown.writes.Load(), load.unknown.reads.Load(), load.unknown.swaps.Load())
-	another, err := connect(ctx, endpoints)
-	if err != nil {
-		return err
-	}
-	defer another.Close()
-	return load.settle(ctx, another)
+	})
 }
 
 type load struct {
@@ -58,18 +45,49 @@ type load struct {
 	course  *course
 	writers []*writer
 	tallies []*tally
+	keepers []*keeper
 	unknown unknown
 }
 
-func newLoad(client *rawkv.Client) *load {
-	load := &load{client: client, course: newCourse(writers + tallies*(workersPerTally+1))}
+// newLoad makes a load. Others may take part in its course: as many as said, beside its own workers.
+func newLoad(client *rawkv.Client, others int) *load {
+	load := &load{client: client, course: newCourse(writers + tallies*(workersPerTally+1) + keepers + others)}
 	for number := 0; number < writers; number++ {
 		load.writers = append(load.writers, newWriter(number))
 	}
 	for _, key := range family("tally").keys(tallies) {
 		load.tallies = append(load.tallies, newTally(key))
 	}
+	for number := 0; number < keepers; number++ {
+		load.keepers = append(load.keepers, newKeeper(number))
+	}
 	return load
+}
+
+// run has the workers work until something has been done to the cluster, and compares what is there then with what they
+// know. What does it may let others work with them.
+func (l *load) run(
+	ctx context.Context, endpoints []string, disturb func(ctx context.Context, work *errgroup.Group) error,
+) error {
+	work, workCtx := errgroup.WithContext(ctx)
+	l.start(workCtx, work)
+	err := disturb(workCtx, work)
+	l.course.end()
+	// A worker's error says more than that of what was cancelled by it.
+	if workErr := work.Wait(); workErr != nil {
+		return workErr
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("unknown outcomes: %d writes, %d reads, %d swaps\n",
+		l.unknown.writes.Load(), l.unknown.reads.Load(), l.unknown.swaps.Load())
+	another, err := connect(ctx, endpoints)
+	if err != nil {
+		return err
+	}
+	defer another.Close()
+	return l.settle(ctx, another)
 }
 
 func (l *load) start(ctx context.Context, work *errgroup.Group) {
@@ -85,6 +103,10 @@ func (l *load) start(ctx context.Context, work *errgroup.Group) {
 		}
 		work.Go(func() error { return tally.watch(ctx, l.client, l.course.join(), &l.unknown) })
 	}
+	for _, each := range l.keepers {
+		keeper := each
+		work.Go(func() error { return keeper.work(ctx, l.client, l.course.join(), &l.unknown) })
+	}
 }
 
 // kill kills the store that leads the first tally's region, and tells where it serves.
@@ -92,10 +114,11 @@ func (l *load) kill(ctx context.Context, harness *harness) (string, error) {
 	if err := l.course.await(ctx, stepsPerMilestone); err != nil {
 		return "", fmt.Errorf("before the kill: %w", err)
 	}
-	address, err := leaderAddress(ctx, l.client, l.tallies[0].key)
+	store, err := leaderStore(ctx, l.client.GetPDClient(), l.tallies[0].key)
 	if err != nil {
 		return "", err
 	}
+	address := store.Address
 	if err := harness.kill(address); err != nil {
 		return "", err
 	}
@@ -120,6 +143,13 @@ func (l *load) settle(ctx context.Context, client *rawkv.Client) error {
 	acknowledged := 0
 	for _, writer := range l.writers {
 		count, err := writer.settle(ctx, client, found)
+		if err != nil {
+			return err
+		}
+		acknowledged += count
+	}
+	for _, keeper := range l.keepers {
+		count, err := keeper.settle(found)
 		if err != nil {
 			return err
 		}

@@ -5,8 +5,9 @@
 // Status 0 means that every check held; the last line of standard output is "ok" then. Otherwise the first check that
 // failed is told on standard error, which holds the client's own log, too.
 //
-// Reading order: raw.go, requests.go (what each request does), load.go and tally.go (what holds while a store is
-// killed), timestamps.go (what holds while the coordinator is killed), harness.go (how this program asks for that).
+// Reading order: raw.go, requests.go (what each request does), load.go, writer.go, tally.go and keeper.go (what holds while
+// a store is killed), moves.go, splits.go, operators.go and routes.go (what holds while regions split and move),
+// timestamps.go (what holds while the coordinator is killed), harness.go (how this program asks for that).
 package main
 
 import (
@@ -22,11 +23,11 @@ import (
 )
 
 // deadline ends a run that hangs, a little before the harness would. Nothing else is judged by time.
-const deadline = 140 * time.Second
+const deadline = 280 * time.Second
 
 func main() {
 	endpoints := flag.String("pd", "", "addresses of the coordinator, with commas between them")
-	mode := flag.String("mode", "raw", "what to check: raw or timestamps")
+	mode := flag.String("mode", "raw", "what to check: raw, moves or timestamps")
 	flag.Parse()
 	if err := run(strings.Split(*endpoints, ","), *mode); err != nil {
 		fmt.Fprintf(os.Stderr, "FAILED: %v\n", err)
@@ -44,10 +45,12 @@ func run(endpoints []string, mode string) error {
 	switch mode {
 	case "raw":
 		return checkRaw(ctx, endpoints)
+	case "moves":
+		return checkMoves(ctx, endpoints)
 	case "timestamps":
 		return checkTimestamps(ctx, endpoints)
 	default:
-		return fmt.Errorf("there is no mode %q: use raw or timestamps", mode)
+		return fmt.Errorf("there is no mode %q: use raw, moves or timestamps", mode)
 	}
 }
 

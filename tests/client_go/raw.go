@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
+	pd "github.com/tikv/pd/client"
 )
 
 // checkRaw checks every raw request on a fresh cluster, and then what holds while a store is killed.
@@ -30,18 +32,18 @@ func connect(ctx context.Context, endpoints []string) (*rawkv.Client, error) {
 	return client.SetAtomicForCAS(true), nil
 }
 
-// leaderAddress tells where the leader of a key's region serves.
-func leaderAddress(ctx context.Context, client *rawkv.Client, key []byte) (string, error) {
-	region, err := client.GetPDClient().GetRegion(ctx, key)
+// leaderStore gives the store that leads a key's region.
+func leaderStore(ctx context.Context, client pd.Client, key []byte) (*metapb.Store, error) {
+	region, err := client.GetRegion(ctx, key)
 	if err != nil {
-		return "", fmt.Errorf("region of %q: %w", key, err)
+		return nil, fmt.Errorf("region of %q: %w", key, err)
 	}
 	if region == nil || region.Leader == nil {
-		return "", fmt.Errorf("the coordinator knows no leader of the region of %q", key)
+		return nil, fmt.Errorf("the coordinator knows no leader of the region of %q", key)
 	}
-	store, err := client.GetPDClient().GetStore(ctx, region.Leader.StoreId)
+	store, err := client.GetStore(ctx, region.Leader.StoreId)
 	if err != nil {
-		return "", fmt.Errorf("store %d: %w", region.Leader.StoreId, err)
+		return nil, fmt.Errorf("store %d: %w", region.Leader.StoreId, err)
 	}
-	return store.Address, nil
+	return store, nil
 }

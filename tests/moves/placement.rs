@@ -1,5 +1,8 @@
 //! The placement driver as people see it.
 
+// Each of the tests that share this uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeSet;
 
 use client::{PdClient, RegionRoute};
@@ -162,15 +165,52 @@ impl Placement {
 
     /// Has a peer moved, and waits until its operator has ended. Whether it was successful.
     async fn has_moved(&self, region: RegionId, from: StoreId, to: StoreId) -> Result<bool, String> {
-        let wish = json!({
-            "name": "transfer-peer", "region_id": region.0, "from_store_id": from.0, "to_store_id": to.0
-        });
+        let names = json!({ "from_store_id": from.0, "to_store_id": to.0 });
+        self.has_done("transfer-peer", region, names).await
+    }
+
+    /// Asks for an operator, and waits until it has ended. Whether it was successful.
+    async fn has_done(&self, name: &str, region: RegionId, mut wish: Value) -> Result<bool, String> {
+        (wish["name"], wish["region_id"]) = (json!(name), json!(region.0));
         self.ask("POST", "/operators", &wish).await?;
         let status = until("an operator ends", async || {
             let operator = self.ask("GET", &format!("/operators/{region}"), &Value::Null).await?;
             if operator["status"] == "RUNNING" { Err(operator.to_string()) } else { Ok(operator["status"].clone()) }
         });
         Ok(status.await == "SUCCESS")
+    }
+
+    /// Has the region that holds a key cut there, unless it begins there, and waits until that is known.
+    pub async fn split_at(&self, key: &str) {
+        let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+        until(&format!("a region begins at {key}"), async || {
+            let route = self.pd.get_region(&key.to_owned().into()).await.map_err(|error| error.to_string())?;
+            let region = route.ok_or("no region holds it")?.descriptor;
+            if region.range.start == key {
+                return Ok(());
+            }
+            let is_cut = self.has_done("split-region", region.id, json!({ "policy": "usekey", "keys": [hex] })).await?;
+            Err(format!("{region:?} was cut: {is_cut}"))
+        })
+        .await;
+    }
+
+    /// Hands leaderships over, drawn by chance, until so many were.
+    pub async fn hand_over(&self, rng: &mut Rng, wanted: usize) {
+        let mut done = 0;
+        until("leaderships are handed over", async || {
+            let routes = self.routes().await?;
+            let region = &routes[rng.below(routes.len() as u64) as usize];
+            let leader = region.leader.as_ref().map(|leader| leader.store_id);
+            let followers: Vec<_> = stores(region).filter(|store| Some(*store) != leader).collect();
+            let Some(to) = one_of(rng, &followers.iter().collect::<Vec<_>>()) else {
+                return Err(format!("{region:?} has nobody to hand over to"));
+            };
+            let wish = json!({ "to_store_id": to.0 });
+            done += usize::from(self.has_done("transfer-leader", region.descriptor.id, wish).await?);
+            if done >= wanted { Ok(()) } else { Err(format!("{done} of {wanted} are")) }
+        })
+        .await;
     }
 
     /// Waits until all keys are in regions that each have a leader and three voters, and nobody else, on the wanted stores.
