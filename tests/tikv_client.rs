@@ -9,8 +9,12 @@
 mod counter;
 #[path = "support/history.rs"]
 mod history;
+#[path = "tikv_client/keeper.rs"]
+mod keeper;
 #[path = "support/load.rs"]
 mod load;
+#[path = "moves/placement.rs"]
+mod placement;
 mod support;
 
 use std::collections::BTreeMap;
@@ -19,10 +23,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use client::ScanOptions;
 use counter::{Contention, count};
+use keeper::Keepers;
 use load::Load;
+use placement::Placement;
+use runtime::clock::entropy_seed;
 use support::{Cluster, ClusterShape, run};
 use tikv_client::{ColumnFamily, KvPair, RawClient};
 use types::KeyRange;
+use types::seed::Rng;
 
 /// Keys of every region of the default shape, each with a value of its own.
 fn pairs() -> BTreeMap<String, String> {
@@ -235,6 +243,44 @@ fn nothing_acknowledged_is_lost_while_stores_are_killed() {
             panic!("what clients saw cannot be explained:\n{found}");
         }
         cluster.caught_up().await;
+        cluster.assert_no_panic();
+    });
+}
+
+/// Nothing is down, so that no request may fail: what a client meets when it is late is all for it to mend by itself. Only of a
+/// swap may nobody know what became of it, when its leader is deposed; the counters add up nevertheless.
+#[test]
+fn every_request_succeeds_while_regions_split_and_move() {
+    run(async {
+        // Operators go on with the next report of their region.
+        let shape = ClusterShape::default()
+            .setting("RAFTSTORE__PD_HEARTBEAT_INTERVAL_MS", 500)
+            .setting("RAFTSTORE__PD_STORE_HEARTBEAT_INTERVAL_MS", 300);
+        let mut cluster = Cluster::start(shape).await;
+        cluster.add_store().await;
+        let placement = Placement::of(&cluster).await;
+        let stores = placement.ids(&cluster.stores).await;
+        let seed = entropy_seed() >> 32;
+        println!("moves of seed {seed}");
+        let mut rng = Rng::new(seed);
+
+        let mut keepers = Keepers::start(&cluster).await;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let counters = tokio::spawn(count_until(cluster.tikv_client().await, Arc::clone(&is_over)));
+        for _ in 0..4 {
+            for _ in 0..8 {
+                placement.split_at(&keeper::some_key(&mut rng)).await;
+            }
+            placement.hand_over(&mut rng, 4).await;
+            placement.shuffle(&mut rng, &stores, 4).await;
+            keepers.progress(20).await;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        let (rounds, contention) = counters.await.expect("counters add up");
+        let turns = keepers.finish().await;
+        let regions = placement.routes().await.unwrap().len();
+        println!("{turns} turns, {rounds} counters of 16 tasks: {contention:?}; {regions} regions");
+        placement.settled_on(&stores).await;
         cluster.assert_no_panic();
     });
 }
