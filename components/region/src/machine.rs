@@ -104,6 +104,8 @@ pub struct Region {
     pub(crate) doomed: bool,
     pub(crate) ended: bool,
     pub(crate) log_bytes: u64,
+    /// The snapshot that the log begins with, until this peer has compacted as leader: others may keep far longer logs.
+    pub(crate) began_at: Option<LogIndex>,
     pub(crate) idle_ticks: u32,
     pub(crate) dropped: Dropped,
 }
@@ -159,6 +161,8 @@ impl Region {
             generation,
             node,
             log_bytes,
+            began_at: (last_index == apply_state.truncated && last_index > ApplyState::BORN.truncated)
+                .then_some(last_index),
         };
         if region.is_removed() {
             region.applies.stop();

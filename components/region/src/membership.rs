@@ -96,7 +96,9 @@ impl Region {
                 return self.begin_transfer(successor, AfterTransfer::AskSuccessor(request.responder), effects);
             }
             // A newcomer may lead once it votes; with nobody to come there is nobody to lead.
-            if !request.changes.iter().any(|change| change.kind == MemberChangeKind::Vote) {
+            let votes = |id| self.descriptor.peer(id).is_some_and(|peer| peer.role.votes_afterwards());
+            let comes = |change: &MemberChange| change.kind == MemberChangeKind::Vote && !votes(change.peer);
+            if !request.changes.iter().any(comes) {
                 let reason = "no other voter is fit to lead the region: wait until one has caught up".to_owned();
                 let error = RequestError::ChangeRefused { region: self.descriptor.id, reason };
                 effects.push(Effect::MembersEnded(request.responder, Err(error)));
@@ -313,7 +315,8 @@ impl Region {
         early || (self.is_healthy(member) && !self.needs_snapshot(member) && lag <= MAX_PROMOTION_LAG)
     }
 
-    /// Checks that healthy voters are a majority wherever one is needed behind these changes. Gives the reason if not.
+    /// Checks that a majority, wherever one is needed behind these changes, is of voters that are heard of and can
+    /// acknowledge what comes next. Gives the reason if not.
     fn check_quorum(&self, changes: &[MemberChange]) -> Result<(), String> {
         let next = self.descriptor.change_members(changes).map_err(|error| error.to_string())?;
         let voters = |region: &RegionDescriptor, votes: fn(PeerRole) -> bool| -> Vec<PeerId> {
@@ -326,10 +329,12 @@ impl Region {
         }
         let halves = if next.is_joint() { vec![before, after] } else { vec![after] };
         for voters in halves {
-            let silent: Vec<PeerId> = voters.iter().copied().filter(|id| !self.is_healthy(*id)).collect();
-            if (voters.len() - silent.len()) * 2 <= voters.len() {
+            let unfit = |id: &PeerId| !self.is_healthy(*id) || self.needs_snapshot(*id);
+            let unfit: Vec<PeerId> = voters.iter().copied().filter(unfit).collect();
+            if (voters.len() - unfit.len()) * 2 <= voters.len() {
                 return Err(format!(
-                    "of the voters {voters:?} nothing was heard of {silent:?} lately: the region would lose its quorum"
+                    "of the voters {voters:?}, {unfit:?} were silent lately or need a snapshot: the region would lose \
+                     its quorum"
                 ));
             }
         }
