@@ -32,7 +32,8 @@ pub struct RegionConfig {
     pub compact_bytes: u64,
     /// Most bytes of log kept for a member that is behind; beyond it the member is left to a snapshot.
     pub max_log_bytes: u64,
-    /// Ticks without progress after which learners that were added to become voters are removed again.
+    /// Ticks without progress after which learners that were added to become voters are removed again. While a snapshot is on
+    /// its way to one, they count only if it turns out to be in vain.
     pub newcomer_ticks: u32,
     /// Ticks without a leader's word after which a peer asks the members that it knows whether it still is one, and again
     /// after as many.

@@ -226,7 +226,7 @@ impl Region {
             }
             Input::Unreachable { peer } => {
                 self.node.report_unreachable(peer.0);
-                self.cancel_snapshot(peer, effects);
+                self.hold_back_snapshot(peer, effects);
             }
         }
         self.after_raft(effects)

@@ -48,9 +48,11 @@ pub(crate) struct MembersPlan {
     added: Vec<MemberChange>,
     /// Whether some step was taken, so that the answer can no longer be "no effect".
     begun: bool,
-    /// The newcomers' matched indexes, added up, when they last grew, and the ticks since.
+    /// The newcomers' matched indexes, added up, when they last grew, and the idle ticks since.
     caught_up_to: u64,
     idle_ticks: u32,
+    /// The ticks since in which a snapshot was on its way to one that answers. They were idle if it needs another one.
+    snapshot_ticks: u32,
     /// Why the plan is taken back, if it is.
     refusal: Option<String>,
 }
@@ -64,6 +66,7 @@ impl MembersPlan {
             begun: false,
             caught_up_to: 0,
             idle_ticks: 0,
+            snapshot_ticks: 0,
             refusal: None,
         }
     }
@@ -386,6 +389,13 @@ impl Region {
         self.roll_back(reason, effects)
     }
 
+    /// A member needs a snapshot: one that it was sent before did not help.
+    pub(crate) fn count_vain_snapshot(&mut self) {
+        if let Some(plan) = self.leader_mut().and_then(|leader| leader.plan.as_mut()) {
+            plan.idle_ticks += std::mem::take(&mut plan.snapshot_ticks);
+        }
+    }
+
     /// Counts the ticks without progress of learners that shall vote. Gives the reason once there are too many.
     fn tick_newcomers(&mut self) -> Option<String> {
         let plan = self.leader()?.plan.as_ref()?;
@@ -394,11 +404,18 @@ impl Region {
         };
         let progress = behind.iter().map(|peer| self.matched(*peer).0).sum();
         let limit = self.config.newcomer_ticks;
+        let snapshots = &self.leader()?.snapshots;
+        let takes_snapshot = behind.iter().any(|peer| snapshots.contains_key(peer) && self.is_healthy(*peer));
         let plan = self.leader_mut()?.plan.as_mut()?;
         if progress > plan.caught_up_to {
-            (plan.caught_up_to, plan.idle_ticks) = (progress, 0);
+            (plan.caught_up_to, plan.idle_ticks, plan.snapshot_ticks) = (progress, 0, 0);
         }
-        plan.idle_ticks += 1;
+        // A large snapshot takes its time.
+        if takes_snapshot {
+            plan.snapshot_ticks += 1;
+        } else {
+            plan.idle_ticks += 1;
+        }
         (plan.idle_ticks > limit)
             .then(|| format!("peers {behind:?} made no progress for {limit} ticks; what was begun is taken back"))
     }

@@ -5,8 +5,9 @@
 //! tells how that ended. One snapshot for each member at a time. Until its outcome is told raft sends that member nothing
 //! else, so every snapshot's outcome must be told.
 //!
-//! A snapshot that is no use any more is cancelled: the leadership or the membership ended, the member cannot be reached, or
-//! the log was compacted beyond it, so that it would not help.
+//! A snapshot that is no use any more is cancelled: the leadership or the membership ended, the member asked for a newer one, or
+//! the log was compacted beyond it, so that it would not help. None is built for a member that cannot be reached. One that is on
+//! its way then goes on: its sender takes up a broken connection where it ended, and tells when it gives up.
 
 use engine::meta;
 use protobuf::SingularPtrField;
@@ -58,6 +59,7 @@ impl Region {
                 continue;
             }
             leader.snapshots.insert(to, Outgoing::Building { since: applied });
+            self.count_vain_snapshot();
             info!(self.logger, "snapshot ordered"; "to" => to.0, "at_least" => at_least.0);
             effects.push(Effect::BuildSnapshot(BuildSnapshot { region, generation, to: peer, at_least }));
         }
@@ -110,6 +112,14 @@ impl Region {
         self.node.report_snapshot(to.0, status);
     }
 
+    /// A member cannot be reached: nothing needs to be built for it now.
+    pub(crate) fn hold_back_snapshot(&mut self, to: PeerId, effects: &mut Vec<Effect>) {
+        let outgoing = self.leader().and_then(|leader| leader.snapshots.get(&to));
+        if !matches!(outgoing, Some(Outgoing::Sending { .. })) {
+            self.cancel_snapshot(to, effects);
+        }
+    }
+
     /// Gives up a snapshot. Raft asks for another when the member still needs one.
     pub(crate) fn cancel_snapshot(&mut self, to: PeerId, effects: &mut Vec<Effect>) {
         let Some(outgoing) = self.leader_mut().and_then(|leader| leader.snapshots.remove(&to)) else { return };
@@ -122,14 +132,15 @@ impl Region {
     }
 
     /// Gives up the snapshots that would not help: their receivers are no members any more, or need entries that the log
-    /// does not have, or came forward without.
+    /// does not have, or asked for newer ones, or came forward without.
     pub(crate) fn cancel_useless_snapshots(&mut self, effects: &mut Vec<Effect>) {
         let truncated = self.node.store().apply_state().truncated;
         let Some(leader) = self.leader() else { return };
         let useless = |to: PeerId, outgoing: Outgoing| {
             let sent = matches!(outgoing, Outgoing::Sending { .. });
             let waits = sent || self.waits_for_snapshot(to);
-            outgoing.needs_log_from() < truncated || self.descriptor.peer(to).is_none() || !waits
+            let too_old = matches!(outgoing, Outgoing::Built { index } if index < self.requested_by(to));
+            outgoing.needs_log_from() < truncated || self.descriptor.peer(to).is_none() || too_old || !waits
         };
         let useless: Vec<PeerId> =
             leader.snapshots.iter().filter(|(to, outgoing)| useless(**to, **outgoing)).map(|(to, _)| *to).collect();

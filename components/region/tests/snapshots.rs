@@ -3,9 +3,10 @@
 
 mod support;
 
-use region::{BuildSnapshot, Input, MessageType, RegionConfig, RegionStatus, Role};
+use raft::eraftpb::Message;
+use region::{BuildSnapshot, Input, MessageType, RegionConfig, RegionMessage, RegionStatus, Role};
 use support::cluster::{Answer, Cluster, REGION};
-use types::{LogIndex, MemberChange, PeerId, RequestError, StoreId};
+use types::{LogIndex, MemberChange, Peer, PeerId, RequestError, StoreId};
 
 /// Member 3 was away, and needs a snapshot that nobody has built yet.
 fn waiting() -> Cluster {
@@ -88,6 +89,71 @@ fn a_member_that_cannot_be_reached_gets_another_when_it_is_back() {
     assert!(order(&cluster, 1).is_none(), "built for somebody who does not answer");
     cluster.cut.clear();
     finish(&mut cluster, 1);
+}
+
+/// The connection broke: whoever sends the snapshot goes on with it on another one, and tells when it gives up.
+#[test]
+fn one_on_its_way_outlives_a_broken_connection() {
+    let mut cluster = waiting();
+    cluster.build(1);
+    let snapshot = cluster.network.pop_back().unwrap();
+    cluster.round(1, vec![Input::Unreachable { peer: PeerId(3) }]);
+    assert!(!cancelled(&mut cluster));
+    cluster.pass(1, 4);
+    assert!(order(&cluster, 1).is_none());
+    cluster.deliver(snapshot);
+    finish(&mut cluster, 1);
+}
+
+/// It was built when nothing could leave; since then the member has lost a newer one, and says so.
+#[test]
+fn one_that_is_too_old_for_its_member_gives_way() {
+    let mut cluster = waiting();
+    cut(&mut cluster, 3);
+    cluster.pass(1, 24);
+    cluster.build(1);
+    let built = status(&cluster, 1).apply_state.applied;
+    assert!(!has_sent_snapshot(&cluster), "it is not heard of");
+    write(&mut cluster, "d");
+    let newest = status(&cluster, 1).apply_state.applied;
+    assert!(newest > built);
+
+    cluster.cut.clear();
+    let epoch = cluster.region_of(1).epoch;
+    let voter = |id| Peer::voter(PeerId(id), StoreId(id));
+    let mut raft = Message { from: 3, to: 1, term: 6, reject: true, request_snapshot: newest.0, ..Message::default() };
+    raft.set_msg_type(MessageType::MsgAppendResponse);
+    let lost = RegionMessage { region: REGION, from: voter(3), to: voter(1), epoch, raft, note: None, range: None };
+    // It says so whenever it hears of its leader.
+    for _ in 0..3 {
+        cluster.round(1, vec![Input::Message(Box::new(lost.clone()))]);
+        cluster.tick(1);
+    }
+    let order = order(&cluster, 1).expect("a newer one is built");
+    assert!(order.at_least >= newest, "{order:?}");
+}
+
+/// A large snapshot takes its time, and is no reason to give a newcomer up. One that was in vain is.
+#[test]
+fn a_newcomer_is_not_given_up_while_it_is_sent_a_snapshot() {
+    let config = RegionConfig { newcomer_ticks: 30, ..RegionConfig::default() };
+    let mut cluster = Cluster::new(config, &[1, 2, 3], &[]);
+    cluster.elect(1);
+    let add = cluster.change_members(&cluster.region_of(1), vec![MemberChange::vote(PeerId(4), StoreId(4))], "add");
+    cluster.round(1, vec![add]);
+    cluster.member(1).holds_build = true;
+    cluster.pass(1, 25);
+    let generation = order(&cluster, 1).unwrap().generation;
+    cluster.pass(1, 50);
+    assert!(cluster.region_of(1).peer(PeerId(4)).is_some(), "given up while its snapshot was being built");
+
+    cluster.member(1).building.clear();
+    cluster.round(1, vec![Input::SnapshotBuilt { generation, to: PeerId(4), built: None }]);
+    cluster.pass(1, 10);
+    assert!(cluster.region_of(1).peer(PeerId(4)).is_none());
+    let answers = cluster.answers.lock().unwrap();
+    let Some((_, Answer::Error(error))) = answers.last() else { panic!("{answers:?}") };
+    assert!(error.to_string().contains("made no progress"), "{error}");
 }
 
 #[test]
