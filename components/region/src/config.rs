@@ -36,7 +36,7 @@ pub struct RegionConfig {
     /// its way to one, they count only if it turns out to be in vain.
     pub newcomer_ticks: u32,
     /// Ticks without a leader's word after which a peer asks the members that it knows whether it still is one, and again
-    /// after as many.
+    /// after as many; four election timeouts are enough for one that knows of its removal.
     pub stale_ticks: u32,
     /// Where the peers' chance comes from.
     pub seed: Seed,

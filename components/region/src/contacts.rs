@@ -9,7 +9,7 @@ use crate::machine::Region;
 use crate::message::RegionMessage;
 
 /// Most peers that are remembered; a region has few members, so there are few to come.
-const MAX_CONTACTS: usize = 16;
+pub(crate) const MAX_CONTACTS: usize = 16;
 
 /// Peers that are not in the descriptor and that this one answers.
 #[derive(Debug, Default)]

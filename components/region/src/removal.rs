@@ -6,19 +6,23 @@
 //! configuration has the change's commit on disk. Then it sends [`Note::Gc`].
 //!
 //! That message may get lost, and the leader that would send it may be gone. So a peer that hears of no leader for long asks
-//! the members that it knows, and the members that those know. A leader that is asked by a peer it does not have answers
-//! `Gc`, as it does to any word of such a peer. Whoever is asked for a larger peer id on its own store asks at once. All that a
-//! peer knows may be gone; then a placement driver helps, if there is one.
+//! the members that it knows, and the members that those know; one that knows of its removal does not wait as long. A leader
+//! that is asked by a peer it does not have answers `Gc`, as it does to any word of such a peer. Whoever is asked for a larger
+//! peer id on its own store asks at once. All that a peer knows may be gone; then a placement driver helps, if there is one.
 
 use slog::info;
 use types::{LogIndex, Peer, PeerId, PlantedBug, RegionEpoch};
 
+use crate::contacts::MAX_CONTACTS;
 use crate::effect::{Destroy, Effect, Role};
 use crate::machine::{Region, RegionError};
 use crate::message::{Note, RegionMessage};
 
 /// Most removed peers that a leader remembers to tell at a time. Who is forgotten asks.
 const MAX_TO_TELL: usize = 16;
+
+/// Election timeouts that a removed peer leaves its leader to tell it to go, before it asks.
+const REMOVED_PATIENCE: u32 = 4;
 
 /// Peers that are not members, and that are told so once the members can do without them.
 #[derive(Debug, Default)]
@@ -144,10 +148,10 @@ impl Region {
     /// Asks the members that this peer did not know, if it still misses a leader.
     pub(crate) fn on_members(&mut self, epoch: RegionEpoch, members: &[Peer], effects: &mut Vec<Effect>) {
         let newer = epoch.conf_ver > self.descriptor.epoch.conf_ver;
-        if !newer || self.leaderless_ticks < self.config.stale_ticks {
+        if !newer || self.leaderless_ticks < self.patience() {
             return;
         }
-        for member in members {
+        for member in members.iter().take(MAX_CONTACTS) {
             if member.id != self.peer.id && self.address(member.id).is_none() {
                 self.contacts.add(*member);
                 self.send_note(*member, Note::WhoAreMembers, effects);
@@ -173,11 +177,21 @@ impl Region {
             return self.tell_removed(effects);
         }
         self.leaderless_ticks = self.leaderless_ticks.saturating_add(1);
-        let period = self.config.stale_ticks.max(1);
-        if self.leaderless_ticks.is_multiple_of(period) {
+        if self.leaderless_ticks.is_multiple_of(self.patience()) {
             self.ask_members(effects);
         }
+        if self.leaderless_ticks.is_multiple_of(self.config.stale_ticks.max(1)) {
+            effects.push(Effect::LeaderMissing(self.descriptor.id));
+        }
         Ok(())
+    }
+
+    /// Ticks without a leader's word after which a peer asks, and asks again. One that has applied its own removal knows
+    /// what it will hear.
+    fn patience(&self) -> u32 {
+        let stale = self.config.stale_ticks.max(1);
+        let removed = self.config.election_ticks.saturating_mul(REMOVED_PATIENCE);
+        if self.is_removed() { stale.min(removed) } else { stale }
     }
 
     fn ask_members(&self, effects: &mut Vec<Effect>) {
@@ -186,7 +200,6 @@ impl Region {
         for peer in known.filter(|peer| peer.id != self.peer.id) {
             self.send_note(*peer, Note::WhoAreMembers, effects);
         }
-        effects.push(Effect::LeaderMissing(self.descriptor.id));
     }
 
     /// Ends a peer that was told to go, once it has applied what was committed when it started: before that it may have

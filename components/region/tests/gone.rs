@@ -175,6 +175,28 @@ fn a_word_to_another_peer_of_the_store_destroys_nobody() {
     }
 }
 
+/// It has applied its own removal, and the word that it must go got lost: it does not wait as long as one that may only be
+/// slow.
+#[test]
+fn a_peer_that_knows_of_its_removal_asks_soon() {
+    let mut cluster = three();
+    cluster.member(1).holds_apply = true;
+    let remove =
+        cluster.change_members(&cluster.region_of(1), vec![MemberChange::remove(PeerId(3), StoreId(3))], "remove");
+    cluster.round(1, vec![remove]);
+    cluster.deliver_until_quiet();
+    cluster.pass(1, 2);
+    cluster.cut.extend([(1, 3), (3, 1), (2, 3), (3, 2)]);
+    cluster.member(1).holds_apply = false;
+    cluster.round(1, Vec::new());
+    cluster.pass(1, 4);
+    assert!(cluster.region_of(3).peer(PeerId(3)).is_none() && cluster.members.contains_key(&3));
+
+    cluster.cut.clear();
+    cluster.pass(3, 4 * u64::from(RegionConfig::default().election_ticks));
+    assert!(!cluster.members.contains_key(&3));
+}
+
 /// The store has, or had, a later peer of the child: the split leaves it alone, and neither range nor routing of this store
 /// hears of the child (raftstore-rules §5: #9495).
 #[test]
