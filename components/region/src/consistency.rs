@@ -2,7 +2,8 @@
 //! compares its own.
 //!
 //! The two come in either order, since hashing takes its time. Only the newest question counts: a peer that is late with
-//! its hash, or that replays, may miss a comparison, and never makes a false one.
+//! its hash, or that replays, may miss a comparison, and never makes a false one. It hashes one moment at a time, and one more
+//! at most waits for that, however many questions its log holds.
 //!
 //! That two differ does not say who is wrong. So each tells its hash to the leader, which counts: whoever differs from most
 //! voters is told so, and is *quarantined*, the leader itself included. It goes on voting and acknowledging, for its log is as good as
@@ -43,6 +44,9 @@ impl Poll {
 #[derive(Debug, Default)]
 pub(crate) struct Consistency {
     asked: Option<(LogIndex, Arc<RegionDescriptor>)>,
+    /// What is being hashed, and the newest question that waits for it: each holds a moment of the state engine.
+    hashing: Option<LogIndex>,
+    waits: Option<HashTask>,
     ours: Option<u64>,
     /// The newest statement of a leader.
     stated: Option<(LogIndex, u64)>,
@@ -79,6 +83,14 @@ impl Region {
         self.consistency.ours = None;
         let (index, descriptor) = (task.index, Arc::clone(&task.descriptor));
         self.consistency.poll = self.leader().map(|_| Poll { index, descriptor, hashes: BTreeMap::new() });
+        match self.consistency.hashing {
+            Some(_) => self.consistency.waits = Some(task),
+            None => self.hash(task, effects),
+        }
+    }
+
+    fn hash(&mut self, task: HashTask, effects: &mut Vec<Effect>) {
+        self.consistency.hashing = Some(task.index);
         effects.push(Effect::Hash(self.generation, task));
     }
 
@@ -89,6 +101,12 @@ impl Region {
         hash: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<(), RegionError> {
+        if self.consistency.hashing == Some(index) {
+            self.consistency.hashing = None;
+            if let Some(task) = self.consistency.waits.take() {
+                self.hash(task, effects);
+            }
+        }
         let Some((_, descriptor)) = self.consistency.asked.as_ref().filter(|(asked, _)| *asked == index) else {
             return Ok(());
         };

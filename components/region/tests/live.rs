@@ -352,6 +352,39 @@ fn a_replica_that_differs_is_found_and_does_not_lead() {
 }
 
 #[test]
+/// A log may hold any number of questions, and a peer that replays meets them all at once: each answer takes a moment of the
+/// state engine, and as long as reading the region.
+#[test]
+fn a_region_is_hashed_once_at_a_time() {
+    let mut cluster = three();
+    let asks = |region: &mut region::Region, inputs| {
+        let mut effects = Vec::new();
+        for input in inputs {
+            region.step(input, &mut effects).unwrap();
+        }
+        let asked = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Hash(generation, task) => Some((generation, task.index)),
+            _ => None,
+        });
+        asked.collect::<Vec<_>>()
+    };
+    let (descriptor, data) = (cluster.region_of(3), cluster.member(3).state.snapshot());
+    let member = cluster.member(3);
+    let (state, generation) = (member.apply_state(), types::Generation(member.generation));
+    let region = member.region.as_mut().unwrap();
+    let question = |index: u64| {
+        let task = engine::HashTask { descriptor: descriptor.clone(), index: index.into(), data: data.clone() };
+        let changes = vec![engine::Change { index: index.into(), kind: engine::ChangeKind::HashAsked(task) }];
+        Input::Applied { generation, apply_state: state, changes }
+    };
+    let first = asks(region, (1..=3).map(question).collect());
+    assert_eq!(first, [(generation, 1.into())]);
+    let hashed = |index: u64| Input::HashComputed { generation, index: index.into(), hash: 7 };
+    assert_eq!(asks(region, vec![hashed(1)]), [(generation, 3.into())], "the newest of those that wait");
+    assert_eq!(asks(region, vec![hashed(3)]), []);
+    assert_eq!(asks(region, vec![question(4)]), [(generation, 4.into())]);
+}
+
 fn a_leader_that_differs_from_most_others_hands_over() {
     let mut cluster = compare_with_damage(1);
     assert!(status(&cluster, 1).quarantined && !status(&cluster, 2).quarantined && !status(&cluster, 3).quarantined);

@@ -10,7 +10,7 @@ pub(crate) struct HashOrder {
     pub(crate) task: HashTask,
 }
 
-/// The queue of regions to hash; bounded by the number of regions, since each of them asks for one at a time.
+/// The queue of regions to hash; bounded by the number of regions, since each `RawNode` asks for one at a time.
 pub(crate) struct Hashes {
     orders: Sender<HashOrder>,
     queue: Receiver<HashOrder>,
