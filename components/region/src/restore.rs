@@ -14,6 +14,7 @@ use types::{LogIndex, Peer, RegionDescriptor, Term};
 use crate::effect::{ApplySnapshot, DeclineSnapshot, Effect};
 use crate::machine::Region;
 use crate::storage::{conf_state, from_raft_hard_state};
+use crate::validate::MAX_NUMBER;
 
 impl Region {
     /// The descriptor that a snapshot holds, if it is one that this peer may take.
@@ -22,7 +23,12 @@ impl Region {
         let descriptor = meta::decode_descriptor(&snapshot.data).ok()?;
         let own = descriptor.peer(self.peer.id)?;
         let (epoch, ours) = (descriptor.epoch, self.descriptor.epoch);
-        let fits = descriptor.id == self.descriptor.id
+        // Raft would panic at a configuration that cannot be.
+        let sound = descriptor.has_sound_members() && !descriptor.range.is_empty();
+        let fits = sound
+            && descriptor.id == self.descriptor.id
+            && epoch.conf_ver < MAX_NUMBER
+            && epoch.version < MAX_NUMBER
             && own.store_id == self.peer.store_id
             && epoch.conf_ver >= ours.conf_ver
             && epoch.version >= ours.version

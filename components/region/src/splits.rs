@@ -14,6 +14,7 @@ use crate::admin::{InFlight, InFlightCommand};
 use crate::effect::{Effect, Role, Split};
 use crate::input::SplitRequest;
 use crate::machine::{Region, RegionError};
+use crate::validate::MAX_NUMBER;
 
 impl Region {
     /// Proposes a split, or refuses it.
@@ -47,6 +48,10 @@ impl Region {
         let invalid = |reason: String| Err(RequestError::Invalid { reason });
         if regions.len() > MAX_SPLIT_REGIONS {
             return invalid(format!("{} new regions are more than {MAX_SPLIT_REGIONS}: split in steps", regions.len()));
+        }
+        let ids = regions.iter().flat_map(|new| new.peers.iter().map(|peer| peer.0).chain([new.id.0]));
+        if let Some(id) = ids.into_iter().find(|id| *id == 0 || *id >= MAX_NUMBER) {
+            return invalid(format!("{id} is no id of a region or a peer"));
         }
         if let Some(long) = regions.iter().map(|new| new.key.len()).find(|length| *length > MAX_KEY_BYTES) {
             return invalid(format!("a split key of {long} bytes is longer than the limit of {MAX_KEY_BYTES}"));

@@ -11,7 +11,7 @@ use crate::machine::Region;
 use crate::message::RegionMessage;
 
 /// Above any term or index that a region will ever reach; leaves room for arithmetic that does not check for overflow.
-const MAX_NUMBER: u64 = 1 << 62;
+pub(crate) const MAX_NUMBER: u64 = 1 << 62;
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $name:ident = $label:literal,)*) => {

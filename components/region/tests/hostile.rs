@@ -7,7 +7,7 @@ mod support;
 use raft::eraftpb::{Entry, Message, MessageType};
 use region::{DropReason, Input, RegionConfig, RegionMessage};
 use support::cluster::{Cluster, REGION};
-use types::{Peer, PeerId, RegionId, StoreId};
+use types::{KeyRange, Peer, PeerId, PeerRole, RegionId, StoreId};
 
 const LEADER: u64 = 1;
 const FOLLOWER: u64 = 2;
@@ -198,6 +198,23 @@ fn messages_of_older_terms_pass() {
     }
 }
 
+/// Whoever answers may name whom it likes: no more are asked than a region can have.
+#[test]
+fn a_list_of_members_without_end() {
+    let mut cluster = settled();
+    let stale = RegionConfig::default().stale_ticks;
+    // Nobody is cut off; a clock runs that nobody else has.
+    let region = cluster.member(FOLLOWER).region.as_mut().unwrap();
+    let mut effects = Vec::new();
+    (0..=stale).for_each(|_| region.step(Input::Tick, &mut effects).unwrap());
+    effects.clear();
+    let mut answer = message(LEADER, FOLLOWER, MessageType::MsgHup, |m| *m = Message::default());
+    answer.epoch.conf_ver = 99;
+    answer.note = Some(region::Note::Members((10..10_000).map(|id| Peer::voter(PeerId(id), StoreId(id))).collect()));
+    region.step(Input::Message(Box::new(answer)), &mut effects).unwrap();
+    assert!((1..100).contains(&effects.len()), "{} questions", effects.len());
+}
+
 fn append(message: &mut Message, index: u64, log_term: u64, entries: &[(u64, u64)]) {
     message.index = index;
     message.log_term = log_term;
@@ -235,6 +252,33 @@ fn snapshots_that_are_not_for_this_peer() {
         ("a joint configuration", |m, _| {
             m.mut_snapshot().mut_metadata().mut_conf_state().set_voters_outgoing(vec![1, 2]);
         }),
+        ("a region without voters", |m, d| {
+            d.peers.iter_mut().for_each(|peer| peer.role = PeerRole::Learner);
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(Vec::new());
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_learners(vec![1, 2, 3]);
+        }),
+        ("a joint configuration without a second half", |m, d| {
+            d.peers.iter_mut().for_each(|peer| peer.role = PeerRole::IncomingVoter);
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(vec![1, 2, 3]);
+        }),
+        ("a member twice", |m, d| {
+            d.peers.push(Peer::voter(PeerId(1), StoreId(4)));
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(vec![1, 2, 3, 1]);
+        }),
+        ("a member that is a voter and a learner", |m, d| {
+            d.peers.push(Peer { role: PeerRole::Learner, ..Peer::voter(PeerId(1), StoreId(4)) });
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_learners(vec![1]);
+        }),
+        ("two members on one store", |m, d| {
+            d.peers.push(Peer::voter(PeerId(4), StoreId(1)));
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(vec![1, 2, 3, 4]);
+        }),
+        ("a member without an id", |m, d| {
+            d.peers.push(Peer::voter(PeerId(0), StoreId(4)));
+            m.mut_snapshot().mut_metadata().mut_conf_state().set_voters(vec![1, 2, 3, 0]);
+        }),
+        ("a range that ends before it begins", |_, d| d.range = KeyRange::new("z", "a")),
+        ("an epoch beyond reason", |_, d| d.epoch.conf_ver = u64::MAX),
         ("index 0", |m, _| m.mut_snapshot().mut_metadata().index = 0),
         ("an index beyond reason", |m, _| m.mut_snapshot().mut_metadata().index = HUGE),
         ("term 0", |m, _| m.mut_snapshot().mut_metadata().term = 0),

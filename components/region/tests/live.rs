@@ -117,7 +117,8 @@ fn splits_that_cannot_be_are_refused_before_anything_is_proposed() {
     let long = "m".repeat(types::limits::MAX_KEY_BYTES + 1);
     let many: Vec<String> = (0..=types::limits::MAX_SPLIT_REGIONS).map(|n| format!("m{n:04}")).collect();
     let many: Vec<(&str, u64)> = many.iter().zip(10..).map(|(key, id)| (key.as_str(), id)).collect();
-    let cases: [(&[(&str, u64)], &str); 4] = [
+    let cases: [(&[(&str, u64)], &str); 5] = [
+        (&[("m", 1 << 60)], "is no id of a region or a peer"),
         (&[("m", 2), ("c", 3)], "must ascend"),
         (&[("m", 1)], "given twice"),
         (&[(&long, 2)], "longer than the limit"),
@@ -351,7 +352,6 @@ fn a_replica_that_differs_is_found_and_does_not_lead() {
     assert_eq!(answer(&cluster, "c"), Some(Answer::Written));
 }
 
-#[test]
 /// A log may hold any number of questions, and a peer that replays meets them all at once: each answer takes a moment of the
 /// state engine, and as long as reading the region.
 #[test]
@@ -385,6 +385,7 @@ fn a_region_is_hashed_once_at_a_time() {
     assert_eq!(asks(region, vec![question(4)]), [(generation, 4.into())]);
 }
 
+#[test]
 fn a_leader_that_differs_from_most_others_hands_over() {
     let mut cluster = compare_with_damage(1);
     assert!(status(&cluster, 1).quarantined && !status(&cluster, 2).quarantined && !status(&cluster, 3).quarantined);

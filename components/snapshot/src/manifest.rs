@@ -1,7 +1,5 @@
 //! What a snapshot consists of.
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use types::codec::{DecodeError, Reader, Writer};
 use types::range::HexKey;
@@ -188,7 +186,7 @@ impl Manifest {
         let fields = [
             ("region", self.region.id.0 == 0),
             ("range", self.region.range.is_empty()),
-            ("list of members", !self.has_sound_members()),
+            ("list of members", !self.region.has_sound_members()),
             ("index", self.index.0 == 0),
             ("term", self.term.0 == 0),
         ];
@@ -199,15 +197,6 @@ impl Manifest {
             Content::Inline(pairs) => self.check_pairs(pairs),
             Content::Files(files) => self.check_files(files),
         }
-    }
-
-    /// Whether there is a member, each has an id and a store, and no two share one.
-    fn has_sound_members(&self) -> bool {
-        let peers = &self.region.peers;
-        let ids: BTreeSet<u64> = peers.iter().map(|peer| peer.id.0).collect();
-        let stores: BTreeSet<u64> = peers.iter().map(|peer| peer.store_id.0).collect();
-        let distinct = ids.len() == peers.len() && stores.len() == peers.len();
-        distinct && !peers.is_empty() && !ids.contains(&0) && !stores.contains(&0)
     }
 
     fn check_pairs(&self, pairs: &[InlinePair]) -> Result<(), ManifestError> {

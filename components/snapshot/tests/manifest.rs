@@ -107,13 +107,16 @@ fn refusal(manifest: &Manifest) -> ManifestError {
 #[test]
 fn ids_and_ranges_that_no_region_has_are_refused() {
     type Change = (&'static str, fn(&mut Manifest));
-    let changes: [Change; 8] = [
+    let changes: [Change; 9] = [
         ("region", |manifest| manifest.region.id = 0.into()),
         ("range", |manifest| manifest.region.range = KeyRange::new("q", "b")),
         ("list of members", |manifest| manifest.region.peers.clear()),
         ("list of members", |manifest| manifest.region.peers[1].id = 71.into()),
         ("list of members", |manifest| manifest.region.peers[1].store_id = 1.into()),
         ("list of members", |manifest| manifest.region.peers[0].id = 0.into()),
+        ("list of members", |manifest| {
+            manifest.region.peers.iter_mut().for_each(|peer| peer.role = PeerRole::Learner);
+        }),
         ("index", |manifest| manifest.index = 0.into()),
         ("term", |manifest| manifest.term = 0.into()),
     ];

@@ -7,9 +7,10 @@ mod support;
 use bytes::Bytes;
 use engine::memory::CrashPoint;
 use engine::{StateBatch, meta};
+use region::{MessageType, RegionMessage};
 use support::moves::{change, check_values, config, split};
 use support::{Cluster, pairs};
-use types::{ColumnFamily, MemberChange, PeerId, RegionId, StoreId};
+use types::{ColumnFamily, KeyRange, MemberChange, Peer, PeerId, RegionEpoch, RegionId, StoreId};
 
 /// A cluster with one region, and the last of its stores, which does not lead it.
 fn cluster(spare: u64) -> (Cluster, RegionId, usize) {
@@ -83,6 +84,22 @@ fn a_peer_finds_members_that_it_never_knew() {
     cluster.heal();
     await_end(&mut cluster, away, region, peer);
     assert!(cluster.content(away).is_empty());
+}
+
+/// Its number says that nobody could come after it, or that it is nobody's.
+#[test]
+fn a_peer_that_cannot_be_is_not_made() {
+    let (mut cluster, ..) = cluster(1);
+    for id in [0, u64::MAX] {
+        let mut raft = RegionMessage::parse_raft(&[]).unwrap();
+        raft.set_msg_type(MessageType::MsgHeartbeat);
+        (raft.from, raft.to, raft.term) = (9, id, 6);
+        let (from, to) = (Peer::voter(PeerId(9), StoreId(1)), Peer::voter(PeerId(id), StoreId(4)));
+        let (region, epoch, range) = (RegionId(77), RegionEpoch::INITIAL, Some(KeyRange::new("a", "b")));
+        cluster.handle(3).receive(RegionMessage { region, from, to, epoch, raft, note: None, range });
+        cluster.tick();
+        assert!(cluster.handle(3).engines().log.region(region).unwrap().is_none(), "peer {id} was made");
+    }
 }
 
 /// A crash between a removal and its clean-up, whatever it was that took the record of it.

@@ -1,5 +1,6 @@
 //! What a region is: its range, its epoch and its members.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::epoch::RegionEpoch;
@@ -97,6 +98,17 @@ impl RegionDescriptor {
     /// Whether the configuration is joint: some member's role ends when it is left.
     pub fn is_joint(&self) -> bool {
         self.peers.iter().any(|peer| matches!(peer.role, PeerRole::IncomingVoter | PeerRole::DemotingVoter))
+    }
+
+    /// Whether there are members that can be a region's: each with an id and a store of its own, and a voter in whichever
+    /// configuration holds. What other stores send may say anything.
+    pub fn has_sound_members(&self) -> bool {
+        let ids: BTreeSet<PeerId> = self.peers.iter().map(|peer| peer.id).collect();
+        let stores: BTreeSet<StoreId> = self.peers.iter().map(|peer| peer.store_id).collect();
+        let distinct = ids.len() == self.peers.len() && stores.len() == self.peers.len();
+        let named = !ids.contains(&PeerId(0)) && !stores.contains(&StoreId(0));
+        let votes = |part: fn(PeerRole) -> bool| self.peers.iter().any(|peer| part(peer.role));
+        distinct && named && votes(PeerRole::votes_afterwards) && votes(PeerRole::voted_before)
     }
 
     /// The member with an id, if there is one.

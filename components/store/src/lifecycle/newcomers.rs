@@ -20,8 +20,9 @@ use crate::shared::Shared;
 pub(super) fn receive(shared: &Arc<Shared>, message: RegionMessage) -> Result<(), StoreError> {
     let (region, to) = (message.region, message.to);
     let Some(range) = message.range.clone().filter(|range| !range.is_empty()) else { return Ok(()) };
-    let stranger = to.id.0 == 0 || region.0 == 0 || message.from.store_id == to.store_id;
-    if stranger {
+    // No peer could come after the one with the largest number.
+    let possible = to.id.0 > 0 && to.id.0 < u64::MAX && region.0 > 0;
+    if !possible || message.from.store_id == to.store_id {
         return Ok(());
     }
     if let Some(reason) = shared.lifecycle.claims.invite(region, to.id, &range) {
