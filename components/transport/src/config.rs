@@ -51,6 +51,9 @@ pub struct TransportConfig {
     pub max_snapshots: usize,
     /// Attempts in a row that may bring a snapshot no further before it is given up.
     pub snapshot_attempts: u32,
+    /// Longest wait for the next piece of a snapshot that is being received: a sender that lost its power says no farewell. What
+    /// came so far waits for it to come back.
+    pub snapshot_silence: Duration,
     /// How streams are protected.
     pub security: TransportSecurity,
 }
@@ -72,6 +75,7 @@ impl Default for TransportConfig {
             keepalive_timeout: Duration::from_secs(3),
             max_snapshots: 128,
             snapshot_attempts: 10,
+            snapshot_silence: Duration::from_secs(60),
             security: TransportSecurity::Plain,
         }
     }

@@ -174,7 +174,8 @@ impl Incoming {
     }
 
     async fn next_chunk(&mut self) -> Result<SnapshotChunk, End> {
-        match self.next_frame().await? {
+        let waited = timeout(self.shared.config.snapshot_silence, self.next_frame()).await;
+        match waited.map_err(|_| Status::deadline_exceeded("no chunk came for long"))?? {
             snapshot_frame::Kind::Chunk(chunk) => Ok(chunk),
             _ => Err(Status::invalid_argument("after the offer come only chunks").into()),
         }

@@ -355,6 +355,21 @@ async fn a_stream_without_an_offer_does_not_stay() {
     assert_eq!(stream.end_code().await, Some(Code::DeadlineExceeded));
 }
 
+/// Whoever lost its power closes nothing. Its stream would hold the region's only reception for ever, and nobody else could send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_falls_silent_makes_room_for_another() {
+    let config =
+        TransportConfig { snapshot_silence: Duration::from_millis(50), snapshot_attempts: u32::MAX, ..quick() };
+    let pair = Pair::with(config, TransferLimits::default()).await;
+    let source = pair.from.source(5, 2);
+    let (message, manifest) = (Some(transport_message(&source.message())), source.manifest());
+    let silent = soon(open(&pair.b.address, hello(1, 2))).await.expect("the Hello is right");
+    silent.say(snapshot_frame::Kind::Offer(SnapshotOffer { message, manifest })).await;
+    eventually("it is being received", || pair.to.transfers.list().len() == 1).await;
+    pair.deliver(source).await.expect("it is delivered");
+    drop(silent);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_manifest_or_chunk_is_refused_by_an_answer() {
     let pair = Pair::new().await;
