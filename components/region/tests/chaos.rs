@@ -104,8 +104,8 @@ impl Chaos {
             70..80 => self.cluster.apply(id),
             80 => self.cluster.build(id),
             81 if self.lives => self.split(),
-            82..84 if self.lives => self.change_members(),
-            84..89 => self.propose(),
+            82..85 if self.lives => self.change_members(),
+            85..89 => self.propose(),
             89..93 => self.read(),
             93 => self.transfer(id),
             94 if self.rng.one_in(3) => self.crash(id),
@@ -454,10 +454,10 @@ fn invariants_hold_in_chaos() {
     let seeds = SEEDS as usize;
     assert!(all.written > seeds * 50 && all.terms > seeds * 3, "{all:?}");
     assert!(
-        all.splits > seeds / 4 && all.changes > seeds && all.snapshots > seeds && all.destroyed > seeds / 3,
+        all.splits > seeds / 4 && all.changes > seeds && all.snapshots > seeds && all.destroyed > seeds / 4,
         "{all:?}"
     );
-    assert!(all.damaged > seeds / 4, "{all:?}");
+    assert!(all.damaged > seeds / 5, "{all:?}");
 }
 
 #[test]
