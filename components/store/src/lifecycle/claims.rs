@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use apply::arbiter::{Arbiter, Birth};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use types::{Generation, KeyRange, PeerId, RegionId};
 
@@ -80,28 +81,93 @@ impl Claim {
 /// The store's claims.
 #[derive(Default)]
 pub(crate) struct Claims {
-    regions: Mutex<BTreeMap<RegionId, Claim>>,
+    inner: Mutex<Inner>,
+}
+
+/// No two regions have a key in common, but for a child that a split makes and its parent, which has the child's keys until
+/// that begins.
+#[derive(Default)]
+struct Inner {
+    regions: BTreeMap<RegionId, Claim>,
+    /// Where ranges begin and whose they are, with the farthest end of those that begin there; empty for none. A store has
+    /// many regions, and strangers, each of whom asks for whom the keys are, may come as fast as heartbeats.
+    starts: BTreeMap<(Bytes, RegionId), Bytes>,
+}
+
+impl Inner {
+    /// The claim of a region, which may never have been here.
+    fn claim(&mut self, region: RegionId) -> &mut Claim {
+        self.regions.entry(region).or_insert_with(Claim::absent)
+    }
+
+    /// Gives a region these ranges in place of those that it had.
+    fn set_ranges(&mut self, region: RegionId, ranges: Vec<KeyRange>) {
+        let Self { regions, starts } = self;
+        let claim = regions.entry(region).or_insert_with(Claim::absent);
+        for range in &claim.ranges {
+            starts.remove(&(range.start.clone(), region));
+        }
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            let end = starts.entry((range.start.clone(), region)).or_insert_with(|| range.end.clone());
+            if !end.is_empty() && range.is_below_end(end) {
+                end.clone_from(&range.end);
+            }
+        }
+        claim.ranges = ranges;
+    }
+
+    /// Whether a region other than this one has a key of the range.
+    fn overlaps(&self, region: RegionId, range: &KeyRange) -> bool {
+        if range.is_empty() {
+            return false;
+        }
+        let from = (range.start.clone(), RegionId(0));
+        let mut inside = self.starts.range(from.clone()..).take_while(|((start, _), _)| range.is_below_end(start));
+        if inside.any(|((_, owner), _)| *owner != region) {
+            return true;
+        }
+        for ((_, owner), end) in self.starts.range(..from).rev().filter(|((_, owner), _)| *owner != region) {
+            if end.is_empty() || *end > range.start {
+                return true;
+            }
+            // Whoever begins before this one ends before it as well, unless this is a child and that is its parent.
+            if !self.is_being_made(*owner) {
+                return false;
+            }
+        }
+        false
+    }
+
+    fn is_being_made(&self, region: RegionId) -> bool {
+        self.regions.get(&region).is_some_and(|claim| matches!(claim.standing, Standing::Splitting(_)))
+    }
 }
 
 impl Claims {
     /// What a start found.
     pub(crate) fn new(found: impl IntoIterator<Item = (RegionId, Claim)>) -> Self {
-        Self { regions: Mutex::new(found.into_iter().collect()) }
+        let mut inner = Inner::default();
+        for (region, mut claim) in found {
+            let ranges = std::mem::take(&mut claim.ranges);
+            inner.regions.insert(region, claim);
+            inner.set_ranges(region, ranges);
+        }
+        Self { inner: Mutex::new(inner) }
     }
 
     /// The standing of a region's peer, and its id.
     pub(crate) fn look(&self, region: RegionId) -> (Standing, Option<PeerId>) {
-        let regions = self.regions.lock();
-        regions.get(&region).map_or((Standing::Absent, None), |claim| (claim.standing.clone(), claim.peer))
+        let inner = self.inner.lock();
+        inner.regions.get(&region).map_or((Standing::Absent, None), |claim| (claim.standing.clone(), claim.peer))
     }
 
     /// Why a message may not make this peer; `None` claims it.
     pub(crate) fn invite(&self, region: RegionId, peer: PeerId, range: &KeyRange) -> Option<&'static str> {
-        let mut regions = self.regions.lock();
-        if overlaps(&regions, region, range) {
+        let mut inner = self.inner.lock();
+        if inner.overlaps(region, range) {
             return Some("its range is still another region's here");
         }
-        let claim = regions.entry(region).or_insert_with(Claim::absent);
+        let claim = inner.claim(region);
         if claim.standing != Standing::Absent {
             return Some("the region has a peer here");
         }
@@ -125,25 +191,24 @@ impl Claims {
     pub(crate) fn is_giving_birth(&self, parent: RegionId) -> bool {
         let of_parent =
             |claim: &Claim| matches!(claim.standing, Standing::Splitting(making) if making.parent == parent);
-        self.regions.lock().values().any(of_parent)
+        self.inner.lock().regions.values().any(of_parent)
     }
 
     /// A peer is there, with this range; also when its range changed.
     pub(crate) fn lives(&self, region: RegionId, peer: PeerId, range: KeyRange) {
-        let mut regions = self.regions.lock();
-        let claim = regions.entry(region).or_insert_with(Claim::absent);
+        let mut inner = self.inner.lock();
+        let claim = inner.claim(region);
         claim.standing = Standing::Live;
         claim.peer = Some(peer);
         claim.next_peer = claim.next_peer.max(PeerId(peer.0 + 1));
-        claim.ranges = vec![range];
+        inner.set_ranges(region, vec![range]);
     }
 
     /// A parent keeps less than it had, if it is still there; what it gave up is its children's.
     pub(crate) fn shrinks(&self, parent: RegionId, range: KeyRange) {
-        if let Some(claim) = self.regions.lock().get_mut(&parent)
-            && !claim.ranges.is_empty()
-        {
-            claim.ranges = vec![range];
+        let mut inner = self.inner.lock();
+        if inner.regions.get(&parent).is_some_and(|claim| !claim.ranges.is_empty()) {
+            inner.set_ranges(parent, vec![range]);
         }
     }
 
@@ -151,33 +216,34 @@ impl Claims {
     /// them, when the peer is not one whose log and state may be replaced, or when it has begun anew since its
     /// `RawNode` took the snapshot.
     pub(crate) fn reserve(&self, region: RegionId, peer: PeerId, generation: Generation, ranges: &[KeyRange]) -> bool {
-        let mut regions = self.regions.lock();
-        if ranges.iter().any(|range| overlaps(&regions, region, range)) {
+        let mut inner = self.inner.lock();
+        if ranges.iter().any(|range| inner.overlaps(region, range)) {
             return false;
         }
-        let Some(claim) = regions.get_mut(&region) else { return false };
+        let Some(claim) = inner.regions.get_mut(&region) else { return false };
         if !claim.is_settled() || claim.peer != Some(peer) || claim.generation != generation {
             return false;
         }
+        let mut reserved = ranges.to_vec();
         // What a fenced peer kept is to be cleared for it still.
-        let kept = std::mem::replace(&mut claim.ranges, ranges.to_vec());
         if std::mem::replace(&mut claim.standing, Standing::Replacing) == Standing::Fenced {
-            claim.ranges.extend(kept);
+            reserved.extend(claim.ranges.iter().cloned());
         }
+        inner.set_ranges(region, reserved);
         true
     }
 
     /// Whether a snapshot of this region and range could be taken now, for this peer.
     pub(crate) fn has_room(&self, region: RegionId, peer: PeerId, range: &KeyRange) -> bool {
-        let regions = self.regions.lock();
+        let inner = self.inner.lock();
         let is_replaceable = |claim: &Claim| claim.peer == Some(peer) && claim.is_settled();
-        regions.get(&region).is_some_and(is_replaceable) && !overlaps(&regions, region, range)
+        inner.regions.get(&region).is_some_and(is_replaceable) && !inner.overlaps(region, range)
     }
 
     /// The peer begins to go. False when a split needs it: then it stays.
     pub(crate) fn leaves(&self, region: RegionId) -> bool {
-        let mut regions = self.regions.lock();
-        let Some(claim) = regions.get_mut(&region) else { return false };
+        let mut inner = self.inner.lock();
+        let Some(claim) = inner.regions.get_mut(&region) else { return false };
         if !claim.is_settled() {
             return false;
         }
@@ -187,44 +253,39 @@ impl Claims {
 
     /// The peer is gone, with everything that it had.
     pub(crate) fn left(&self, region: RegionId, next_peer: PeerId) {
-        if let Some(claim) = self.regions.lock().get_mut(&region) {
+        let mut inner = self.inner.lock();
+        if let Some(claim) = inner.regions.get_mut(&region) {
             claim.standing = Standing::Absent;
             claim.peer = None;
             claim.next_peer = claim.next_peer.max(next_peer);
-            claim.ranges.clear();
+            inner.set_ranges(region, Vec::new());
         }
     }
 
     /// What a region owns, or what is kept for it.
     pub(crate) fn ranges(&self, region: RegionId) -> Vec<KeyRange> {
-        self.regions.lock().get(&region).map(|claim| claim.ranges.clone()).unwrap_or_default()
+        self.inner.lock().regions.get(&region).map(|claim| claim.ranges.clone()).unwrap_or_default()
     }
 
     /// Whether any region owns, or keeps, a key of the range.
     pub(crate) fn is_owned(&self, range: &KeyRange) -> bool {
-        overlaps(&self.regions.lock(), RegionId(0), range)
+        self.inner.lock().overlaps(RegionId(0), range)
     }
 
     /// A number for the region's next `RawNode` (D11).
     pub(crate) fn next_generation(&self, region: RegionId) -> Generation {
-        let mut regions = self.regions.lock();
-        let claim = regions.entry(region).or_insert_with(Claim::absent);
+        let mut inner = self.inner.lock();
+        let claim = inner.claim(region);
         claim.generation = Generation(claim.generation.0 + 1);
         claim.generation
     }
 }
 
-/// Whether a region other than this one has a key of the range.
-fn overlaps(regions: &BTreeMap<RegionId, Claim>, region: RegionId, range: &KeyRange) -> bool {
-    let mut others = regions.iter().filter(|(id, _)| **id != region);
-    others.any(|(_, claim)| claim.ranges.iter().any(|other| other.overlaps(range)))
-}
-
 impl Arbiter for Claims {
     fn claim(&self, birth: Birth<'_>) -> bool {
         let Birth { child, peer, parent, .. } = birth;
-        let mut regions = self.regions.lock();
-        let claim = regions.entry(child.id).or_insert_with(Claim::absent);
+        let mut inner = self.inner.lock();
+        let claim = inner.claim(child.id);
         let same = claim.peer == Some(peer.id);
         let how = match &claim.standing {
             Standing::Absent if peer.id >= claim.next_peer => How::Anew,
@@ -235,7 +296,7 @@ impl Arbiter for Claims {
         };
         claim.standing = Standing::Splitting(Making { parent, how });
         claim.peer = Some(peer.id);
-        claim.ranges = vec![child.range.clone()];
+        inner.set_ranges(child.id, vec![child.range.clone()]);
         true
     }
 }

@@ -98,3 +98,53 @@ fn a_dormant_child_wakes_with_its_parents_replay_alone() {
     assert!(!is_claimed(&claims, 30) && is_claimed(&claims, 20));
     assert_eq!(claims.making(CHILD), Some(How::Awaking));
 }
+
+/// A key space of a few keys, cut again and again; each region ends and comes back now and then.
+#[test]
+fn whose_keys_they_are_is_found_as_by_looking_at_everyone() {
+    let key = |at: u64| if at == 0 || at >= 40 { Bytes::new() } else { Bytes::from(format!("{at:02}")) };
+    let by_all = |claims: &Claims, region: RegionId, range: &KeyRange| {
+        let inner = claims.inner.lock();
+        let mut others = inner.regions.iter().filter(|(id, _)| **id != region);
+        others.any(|(_, claim)| claim.ranges.iter().any(|other| other.overlaps(range)))
+    };
+    let mut found = 0;
+    for seed in 0..50 {
+        let mut rng = types::seed::Rng::new(seed);
+        let claims = claims();
+        let mut spans = vec![(PARENT, 0, 40)];
+        for id in 2..30 {
+            let at = rng.below(spans.len() as u64) as usize;
+            let (parent, start, end) = spans[at];
+            let mut look = |claims: &Claims| {
+                let (from, to) = (rng.below(40), rng.below(41));
+                let (region, range) = (RegionId(rng.below(30)), KeyRange { start: key(from), end: key(to) });
+                let is_found = by_all(claims, region, &range);
+                assert_eq!(claims.inner.lock().overlaps(region, &range), is_found, "seed {seed}: {region} {range}");
+                found += usize::from(is_found);
+            };
+            if end - start < 3 || id % 7 == 0 {
+                let was_there = claims.leaves(parent);
+                claims.left(parent, PeerId(id));
+                (0..8).for_each(|_| look(&claims));
+                if was_there && id % 2 == 0 {
+                    claims.lives(parent, PeerId(id), KeyRange { start: key(start), end: key(end) });
+                }
+                continue;
+            }
+            let (peer, middle) = (Peer::voter(PeerId(100 + id), StoreId(1)), (start + end) / 2);
+            let range = KeyRange { start: key(start), end: key(middle) };
+            let (epoch, peers) = (RegionEpoch::INITIAL, vec![peer]);
+            let child = RegionDescriptor { id: RegionId(id), range: range.clone(), epoch, peers };
+            claims.claim(Birth { child: &child, peer, parent, parent_peer: PeerId(10), index: LogIndex(9) });
+            (0..8).for_each(|_| look(&claims));
+            claims.shrinks(parent, KeyRange { start: key(middle), end: key(end) });
+            (0..8).for_each(|_| look(&claims));
+            claims.lives(child.id, peer.id, range);
+            (0..8).for_each(|_| look(&claims));
+            spans[at] = (parent, middle, end);
+            spans.push((child.id, start, middle));
+        }
+    }
+    assert!(found > 1000, "{found} found");
+}
