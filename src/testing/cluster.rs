@@ -188,6 +188,12 @@ impl Cluster<'_, '_> {
         self.cluster.run_until(what, bound, is_so)
     }
 
+    /// From now on regions split, change their members, and come and go whenever the cluster is
+    /// [disturbed](Self::disturb), as often as the seed says.
+    pub fn let_regions_move(&mut self) {
+        self.cluster.let_regions_move();
+    }
+
     /// Lets `steps` events happen while the faults of a profile strike. Ten thousand events are about a simulated minute
     /// of three stores.
     ///

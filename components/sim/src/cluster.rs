@@ -8,6 +8,7 @@ use types::{Instant, StoreId};
 use crate::chance::Dice;
 use crate::faults::{Fault, Faults};
 use crate::guests::Guests;
+use crate::moves::Moves;
 use crate::profile::Profile;
 use crate::run::{Failure, Report, Settings, caught};
 use crate::shape::Shape;
@@ -34,11 +35,17 @@ pub fn scenario(
     caught(settings, simulation, |simulation| {
         simulation.admit_guests();
         simulation.found()?;
-        scenario(&mut Cluster { simulation })?;
-        simulation.dismiss_guests();
-        simulation.heal();
-        simulation.serve_again()?;
+        let mut cluster = Cluster { simulation, regions_move: false };
+        scenario(&mut cluster)?;
+        let settles = cluster.settles();
+        cluster.simulation.dismiss_guests();
+        cluster.heal();
+        cluster.serve()?;
         simulation.come_to_rest()?;
+        while settles && simulation.what_is_open()?.is_some() {
+            simulation.settle()?;
+            simulation.come_to_rest()?;
+        }
         simulation.finish()
     })
 }
@@ -46,6 +53,8 @@ pub fn scenario(
 /// A running cluster. Time passes in it only while one of these functions runs.
 pub struct Cluster<'a> {
     simulation: &'a mut Simulation,
+    /// Whether regions split and move when it is disturbed.
+    regions_move: bool,
 }
 
 impl Cluster<'_> {
@@ -85,6 +94,12 @@ impl Cluster<'_> {
         self.simulation.until(bound, what, |_| is_so())
     }
 
+    /// From now on regions split, change their members and come and go whenever the cluster is [disturbed](Self::disturb), as
+    /// often as the seed says.
+    pub fn let_regions_move(&mut self) {
+        self.regions_move = true;
+    }
+
     /// Lets `steps` events happen while the faults of a profile strike. What they did stays until [`heal`](Self::heal).
     ///
     /// # Errors
@@ -92,8 +107,12 @@ impl Cluster<'_> {
     pub fn disturb(&mut self, profile: Profile, steps: u64) -> Result<(), String> {
         let dice = Dice::fork(self.simulation.dice.number(), "faults", 1);
         self.simulation.faults = Faults::new(profile, dice);
+        if self.regions_move {
+            self.simulation.moves = Moves::new(Dice::fork(self.simulation.dice.number(), "moves", 1));
+        }
         self.simulation.disturb(steps)?;
         self.simulation.faults.are_over = true;
+        self.simulation.moves.are_over = true;
         Ok(())
     }
 
@@ -107,7 +126,16 @@ impl Cluster<'_> {
     /// # Errors
     /// When one does not within two simulated minutes, or when something happened that must not.
     pub fn serve(&mut self) -> Result<(), String> {
+        if self.settles() {
+            self.simulation.start_again()?;
+            self.simulation.settle()?;
+        }
         self.simulation.serve_again()
+    }
+
+    /// Whether regions have moved, and come to an end of it in peace. Where a disk was lost nobody takes its place.
+    fn settles(&self) -> bool {
+        self.regions_move && self.living().len() == self.simulation.shape.stores
     }
 
     /// Ends a store's process without warning; with its machine, what was not synced may be lost. It is started again
