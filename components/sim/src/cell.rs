@@ -21,6 +21,7 @@ use crate::guests::Errand;
 use crate::observation::Event;
 use crate::orders::Word;
 use crate::recorder::Recorder;
+use crate::splitting::IdsWanted;
 use crate::trace::Kind;
 
 /// Something that a process gives away.
@@ -39,6 +40,8 @@ pub(crate) enum Outgoing {
     Status(Box<RegionStatus>),
     /// A snapshot for another store.
     Shipment(Box<Shipment>),
+    /// Ids that the store's split checker wants.
+    WantIds(Box<IdsWanted>),
     /// A peer here misses its leader: who are its region's members?
     LeaderMissing(RegionId),
 }

@@ -34,6 +34,8 @@ pub(crate) enum ToCoordinator {
     Store(StoreStats),
     /// A leader is to split its region at these keys, and asks for ids.
     Split { store: StoreId, region: Box<RegionDescriptor>, keys: Vec<Bytes>, right_derive: bool },
+    /// A store is about to split a region by itself, and asks for ids.
+    SplitIds { store: StoreId, number: u64, region: Box<RegionDescriptor>, count: u32 },
     /// A leader is to change its region's members, and asks for the newcomers' ids.
     Members { store: StoreId, region: RegionId, epoch: RegionEpoch, changes: Vec<Wanted> },
     /// A peer hears of no leader: who are its region's members?
@@ -169,9 +171,10 @@ pub(crate) fn take(coordinator: &Coordinator, life: &Life, asker: u64, what: ToC
         ToCoordinator::Store(stats) => {
             coordinator.request(Request::StoreHeartbeat { stats: Box::new(stats), reply: Reply::new(|_| {}) });
         }
-        ToCoordinator::Split { .. } | ToCoordinator::Members { .. } | ToCoordinator::WhoAreMembers { .. } => {
-            orders::ask_ids(coordinator, life, what);
-        }
+        ToCoordinator::Split { .. }
+        | ToCoordinator::SplitIds { .. }
+        | ToCoordinator::Members { .. }
+        | ToCoordinator::WhoAreMembers { .. } => orders::ask_ids(coordinator, life, asker, what),
     }
 }
 
@@ -186,7 +189,7 @@ fn describe(store: StoreId) -> StoreDescription {
 
 /// Hands a client's call to the coordinator.
 pub(crate) fn call(coordinator: &Coordinator, life: &Life, id: CallId, call: Call) {
-    let life = life.clone();
+    let (life, noted) = (life.clone(), life.clone());
     let give = move |reply: Result<call::Reply, CoordinatorError>| {
         let reply = reply.unwrap_or_else(|error| call::Reply::Refused(error.to_string()));
         life.give(Outgoing::Reply(id, reply));
@@ -201,6 +204,7 @@ pub(crate) fn call(coordinator: &Coordinator, life: &Life, id: CallId, call: Cal
         }
         Call::Ids { count } => {
             let reply = Reply::new(move |result: Result<coordinator::IdBatch, _>| {
+                orders::note_batch(&noted, &result);
                 give(result.map(|ids| call::Reply::Ids(ids.last)));
             });
             coordinator.request(Change::AllocateIds { count, reply });

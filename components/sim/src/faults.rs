@@ -92,6 +92,12 @@ pub(crate) enum Fault {
         nth: u64,
         machine: bool,
     },
+    /// The process ends, and the next one is slow to replay.
+    ReplaySlowly {
+        node: usize,
+        machine: bool,
+        lasts: Duration,
+    },
     Stall {
         node: usize,
         lasts: Duration,
@@ -264,6 +270,7 @@ impl Faults {
             FaultKind::KillInStart => {
                 Fault::KillInStart { node, point: *dice.pick(&KILL_POINTS), nth: dice.within(1, 12), machine }
             }
+            FaultKind::ReplaySlowly => Fault::ReplaySlowly { node, machine, lasts },
             FaultKind::Stall => Fault::Stall { node, lasts },
             FaultKind::RebuildStalled => Fault::RebuildStalled { node: store, lasts },
             FaultKind::LeadStalled => Fault::LeadStalled { node: store, lasts },
@@ -345,6 +352,10 @@ impl Simulation {
                 self.kill(node, machine);
                 self.kill_in_call(node, point, nth, machine);
             }
+            Fault::ReplaySlowly { node, machine, lasts } => {
+                self.kill(node, machine);
+                self.rest_apply(node, lasts);
+            }
             Fault::Stall { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.stall = lasts),
             Fault::RebuildStalled { node, lasts } => {
                 self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts);
@@ -409,7 +420,10 @@ impl Simulation {
             Undo::SlowDisk(node) => self.nodes[node].cell.set_pace(|pace| pace.slowness = 1),
             Undo::FullDisk(node) => self.nodes[node].disk.set_capacity(u64::MAX),
             Undo::Clock(node) => self.nodes[node].time.mend(self.now),
-            Undo::Absence(region, store) => self.add_again(region, store),
+            Undo::Absence(region, store) => {
+                self.is_someone_absent = false;
+                self.add_again(region, store);
+            }
             Undo::Drain(store) => return self.end_drain(store),
             Undo::Lose(node, loss) => self.lose(node, loss),
             Undo::Scrap(node) => self.scrap(node),
@@ -429,6 +443,7 @@ impl Simulation {
             node.disk.clear_faults();
             node.disk.set_capacity(u64::MAX);
             node.cell.calm_disk();
+            node.apply_rests_until = self.now;
             node.time.mend(self.now);
             if node.is_paused(self.now) {
                 // Whatever waits for the end of the pause was planned for it.
@@ -444,6 +459,12 @@ impl Simulation {
         let (from, to) = (Place(from), Place(to));
         self.network.cut(from, to, true);
         self.plan(lasts, Happening::Undo(Undo::Wire(from, to)));
+    }
+
+    /// A store applies nothing for a while.
+    pub(crate) fn rest_apply(&mut self, at: usize, lasts: Duration) {
+        let until = &mut self.nodes[at].apply_rests_until;
+        *until = (*until).max(self.now + lasts);
     }
 
     fn kill_in_call(&mut self, at: usize, point: FaultPoint, nth: u64, machine: bool) {

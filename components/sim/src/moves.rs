@@ -18,6 +18,7 @@ use crate::coordinating::ToCoordinator;
 use crate::faults::Undo;
 use crate::node::Part;
 use crate::orders::{Wanted, keys_in};
+use crate::races::Until;
 use crate::simulation::{Happening, Simulation, Wrong};
 
 /// Most keys of one split.
@@ -50,6 +51,13 @@ pub(crate) enum Move {
     Fill { choice: u64 },
     /// A member is removed while nobody reaches its store; and comes back there under another id, if it may.
     RemoveStranded { choice: u64, lasts: Duration },
+    /// A learner is added, and its region is split while the learner's snapshot is on the way: what comes of the children
+    /// comes before it.
+    SplitBehindSnapshot { choice: u64, cuts: u64, right_derive: bool },
+    /// A member is removed while its machine is off, and gets a successor there, which is greeted while the old one replays.
+    RemoveFallen { choice: u64, lasts: Duration },
+    /// A member's machine is off until its region has left it to a snapshot, which comes while it replays.
+    LeaveBehind { choice: u64, lasts: Duration },
     /// The replicas of a region are compared.
     Compare { choice: u64 },
     /// The coordinator is asked for an operator.
@@ -67,7 +75,7 @@ pub(crate) struct Moves {
     pub(crate) are_over: bool,
 }
 
-const KINDS: usize = 12;
+const KINDS: usize = 15;
 
 impl Moves {
     /// How often what happens is drawn for each run: in some nothing moves at all, in some hardly anything else.
@@ -75,7 +83,7 @@ impl Moves {
         let interval = match dice.below(8) {
             0 => None,
             1 | 2 => Some(dice.millis(30, 200)),
-            _ => Some(dice.millis(200, 3000)),
+            _ => Some(dice.millis(100, 1500)),
         };
         let mut weights = [0; KINDS].map(|_: u64| dice.within(0, 4));
         // Splits move everybody; without any there is little to see.
@@ -119,23 +127,26 @@ impl Moves {
             8 => Move::RemoveStranded { choice, lasts },
             9 => Move::Compare { choice },
             10 => Move::Operator { choice },
+            11 => Move::SplitBehindSnapshot { choice, cuts: dice.within(1, 2), right_derive: dice.one_in(2) },
+            12 => Move::RemoveFallen { choice, lasts: lasts / 4 },
+            13 => Move::LeaveBehind { choice, lasts: lasts / 4 },
             _ => Move::Drain { choice, lasts: lasts * 3 },
         }
     }
 }
 
 /// A number, of which each use takes a part.
-struct Choice(u64);
+pub(crate) struct Choice(pub(crate) u64);
 
 impl Choice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = bound.max(1) as u64;
         let taken = self.0 % bound;
         self.0 /= bound;
         taken as usize
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         of.get(self.below(of.len())).copied()
     }
 }
@@ -161,6 +172,11 @@ impl Simulation {
             Move::Promote { choice } => self.change_role(choice, PeerRole::Learner, MemberChangeKind::Vote),
             Move::Fill { choice } => self.fill_region(choice),
             Move::RemoveStranded { choice, lasts } => self.remove_stranded(choice, lasts),
+            Move::SplitBehindSnapshot { choice, cuts, right_derive } => {
+                self.split_behind_snapshot(choice, cuts, right_derive)
+            }
+            Move::RemoveFallen { choice, lasts } => self.fall(choice, Until::Replaced, lasts),
+            Move::LeaveBehind { choice, lasts } => self.fall(choice, Until::LeftBehind, lasts),
             Move::Compare { choice } => self.compare(choice),
             Move::Operator { choice } => self.ask_operator(choice),
             Move::Drain { choice, lasts } => self.drain(choice, lasts),
@@ -168,7 +184,7 @@ impl Simulation {
     }
 
     /// Every region that is led by a store that does something now, with its node.
-    fn led(&self) -> Vec<(usize, RegionView)> {
+    pub(crate) fn led(&self) -> Vec<(usize, RegionView)> {
         let mut led = Vec::new();
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.part == Part::Store) {
             let Some(running) = node.running().filter(|_| !node.is_paused(self.now)) else { continue };
@@ -178,7 +194,7 @@ impl Simulation {
         led
     }
 
-    fn pick_led(&self, choice: &mut Choice) -> Option<(usize, RegionView)> {
+    pub(crate) fn pick_led(&self, choice: &mut Choice) -> Option<(usize, RegionView)> {
         let led = self.led();
         led.get(choice.below(led.len())).cloned()
     }
@@ -189,14 +205,31 @@ impl Simulation {
         nodes.filter(|node| node.loss.is_none() && !node.has_left).map(|node| node.store).collect()
     }
 
-    fn free_homes(&self, view: &RegionView) -> Vec<StoreId> {
+    pub(crate) fn free_homes(&self, view: &RegionView) -> Vec<StoreId> {
         self.homes().into_iter().filter(|store| view.descriptor.peer_on(*store).is_none()).collect()
     }
 
     fn split_region(&mut self, choice: u64, cuts: u64, right_derive: bool) -> Result<(), Wrong> {
         let mut choice = Choice(choice);
         let Some((at, view)) = self.pick_led(&mut choice) else { return Ok(()) };
-        if self.led().len() >= self.shape.regions * MOST_REGIONS_EACH {
+        self.split_this(at, &view, choice, cuts, right_derive)
+    }
+
+    /// Whether there are as many regions as splits may make.
+    pub(crate) fn has_all_regions(&self) -> bool {
+        self.led().len() >= self.shape.regions * MOST_REGIONS_EACH
+    }
+
+    /// Has a leader cut its region at so many of its keys.
+    pub(crate) fn split_this(
+        &mut self,
+        at: usize,
+        view: &RegionView,
+        mut choice: Choice,
+        cuts: u64,
+        right_derive: bool,
+    ) -> Result<(), Wrong> {
+        if self.has_all_regions() {
             return Ok(());
         }
         let mut keys = Vec::new();
@@ -218,7 +251,7 @@ impl Simulation {
     }
 
     /// Has a leader change its region's members, as soon as the coordinator has given ids for the newcomers.
-    fn ask_members(&mut self, at: usize, view: &RegionView, changes: Vec<Wanted>) {
+    pub(crate) fn ask_members(&mut self, at: usize, view: &RegionView, changes: Vec<Wanted>) {
         let (store, region, epoch) = (self.nodes[at].store, view.descriptor.id, view.descriptor.epoch);
         self.ask_coordinator(at, ToCoordinator::Members { store, region, epoch, changes });
     }
@@ -290,8 +323,10 @@ impl Simulation {
         let Some((at, view)) = self.pick_led(&mut choice) else { return Ok(()) };
         let own = self.nodes[at].store;
         let others: Vec<Peer> = view.descriptor.peers.iter().filter(|peer| peer.store_id != own).copied().collect();
-        let Some(peer) = choice.pick(&others) else { return Ok(()) };
+        // One at a time: where most stores are away, nothing else can move.
+        let Some(peer) = choice.pick(&others).filter(|_| !self.is_someone_absent) else { return Ok(()) };
         if !self.faults.are_over {
+            self.is_someone_absent = true;
             let stranded = peer.store_id.0 as usize - 1;
             for other in (0..self.shape.machines).filter(|other| *other != stranded) {
                 self.cut(other, stranded, lasts);
@@ -330,7 +365,7 @@ impl Simulation {
             2 => Command::AddLearner { to },
             3 => Command::RemovePeer { from },
             4 => Command::MovePeer { from, to },
-            5 if self.led().len() >= self.shape.regions * MOST_REGIONS_EACH => return Ok(()),
+            5 if self.has_all_regions() => return Ok(()),
             5 => {
                 let mut keys = Vec::new();
                 self.run(at, true, |running, _| keys = keys_in(&running.stepper.handle(), &view.descriptor))?;

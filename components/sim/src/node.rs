@@ -20,6 +20,7 @@ use crate::clock::Timepiece;
 use crate::coordinating::{CoordinatorObserver, WatchedJournal};
 use crate::orders::Silences;
 use crate::session::Session;
+use crate::splitting::{AskedIds, OpenQuestions};
 use crate::streams::Streams;
 
 /// The store that holds the coordinator's region. Its id is of a space of its own in production; here it must be told
@@ -71,6 +72,8 @@ pub(crate) struct Running {
     pub(crate) snapshots: Turn,
     pub(crate) streams: Streams,
     pub(crate) silences: Silences,
+    /// What the store has asked the coordinator for, to split its regions by itself.
+    pub(crate) questions: OpenQuestions,
     /// Connections to other stores, by the index of their node.
     pub(crate) sessions: BTreeMap<usize, Session>,
     /// Connections from other stores: which life of them opened the newest, and of which disk.
@@ -109,6 +112,8 @@ pub(crate) struct Node {
     pub(crate) time: Timepiece,
     pub(crate) process: Process,
     pub(crate) paused_until: Instant,
+    /// Until when its apply pollers get no turn.
+    pub(crate) apply_rests_until: Instant,
     pub(crate) loss: Option<Loss>,
     /// Whether it belongs to the cluster; a spare one does not yet.
     pub(crate) is_in_service: bool,
@@ -215,6 +220,9 @@ impl Node {
             observer.leadership.attach(&coordinator);
             coordinator
         });
+        if self.part == Part::Store {
+            store.handle().attach_split_ids(Arc::new(AskedIds(life.clone())));
+        }
         let stepper = store.into_stepper()?;
         Ok(Running {
             life: life.clone(),
@@ -226,6 +234,7 @@ impl Node {
             snapshots: Turn::default(),
             streams: Streams::default(),
             silences: Silences::default(),
+            questions: OpenQuestions::default(),
             sessions: BTreeMap::new(),
             accepted: BTreeMap::new(),
             stepper,

@@ -167,6 +167,11 @@ pub enum Event {
         /// What is to be written; `None` for a read.
         command: Option<Arc<Command>>,
     },
+    /// The coordinator gave ids away, for a split or on its own.
+    IdsGiven {
+        /// From the first to the last of each batch, both included.
+        ids: Vec<(u64, u64)>,
+    },
     /// It did a piece of work: what its queues hold now.
     Worked {
         /// Messages and requests that wait for its regions, all together.

@@ -18,6 +18,7 @@ use types::{
 use crate::cell::{Life, Outgoing};
 use crate::coordinating::ToCoordinator;
 use crate::node::Running;
+use crate::observation::Event;
 
 /// How many bytes a region is said to hold.
 const REGION_BYTES: u64 = 1 << 20;
@@ -49,6 +50,8 @@ pub(crate) enum Word {
     Order(RegionOrder),
     /// The ids for a split that the store asked for.
     Split { region: RegionId, epoch: RegionEpoch, plan: SplitPlan },
+    /// The ids for a split that the store's own checker asked for, in this life of its process.
+    SplitIds { life: u64, number: u64, ids: Option<Vec<SplitIds>> },
     /// The ids for a change of members that the store asked for.
     Members { region: RegionId, epoch: RegionEpoch, changes: Vec<MemberChange> },
     /// Who a region's members are.
@@ -109,20 +112,30 @@ pub(crate) fn look(life: &Life, handle: &StoreHandle, region: RegionId) {
 }
 
 /// Takes what a leader asks of the coordinator.
-pub(crate) fn ask_ids(coordinator: &Coordinator, life: &Life, what: ToCoordinator) {
+pub(crate) fn ask_ids(coordinator: &Coordinator, life: &Life, asker: u64, what: ToCoordinator) {
     match what {
         ToCoordinator::Split { store, region, keys, right_derive } => {
             let (life, asked, count) = (life.clone(), (*region).clone(), keys.len() as u32);
             let reply = Reply::new(move |result: Result<Vec<SplitIds>, _>| {
                 let Ok(ids) = result else { return };
+                note_split(&life, &ids);
                 let new = |(key, ids): (Bytes, SplitIds)| NewRegion { key, id: ids.region, peers: ids.peers };
                 let plan = SplitPlan { regions: keys.into_iter().zip(ids).map(new).collect(), right_derive };
                 life.give(Outgoing::Word(store, Word::Split { region: asked.id, epoch: asked.epoch, plan }));
             });
             coordinator.request(Change::AskSplit { region, count, reply });
         }
-        ToCoordinator::Members { store, region, epoch, changes } => {
+        ToCoordinator::SplitIds { store, number, region, count } => {
             let life = life.clone();
+            let reply = Reply::new(move |result: Result<Vec<SplitIds>, _>| {
+                let ids = result.ok();
+                ids.iter().for_each(|ids| note_split(&life, ids));
+                life.give(Outgoing::Word(store, Word::SplitIds { life: asker, number, ids }));
+            });
+            coordinator.request(Change::AskSplit { region, count, reply });
+        }
+        ToCoordinator::Members { store, region, epoch, changes } => {
+            let (life, noted) = (life.clone(), life.clone());
             let count = changes.iter().filter(|wanted| wanted.peer.is_none()).count() as u32;
             let give = move |last: u64| {
                 let mut next = last - u64::from(count);
@@ -142,6 +155,7 @@ pub(crate) fn ask_ids(coordinator: &Coordinator, life: &Life, what: ToCoordinato
                 return give(0);
             }
             let reply = Reply::new(move |result: Result<IdBatch, _>| {
+                note_batch(&noted, &result);
                 if let Ok(ids) = result {
                     give(ids.last);
                 }
@@ -161,8 +175,23 @@ pub(crate) fn ask_ids(coordinator: &Coordinator, life: &Life, what: ToCoordinato
     }
 }
 
+/// Takes down the ids that the coordinator gives for a split.
+fn note_split(life: &Life, ids: &[SplitIds]) {
+    let given = ids.iter().flat_map(|ids| ids.peers.iter().map(|peer| peer.0).chain([ids.region.0]));
+    let given = given.map(|id| (id, id)).collect();
+    life.observe(|| Event::IdsGiven { ids: given });
+}
+
+/// Takes down a batch of ids that the coordinator gives.
+pub(crate) fn note_batch<E>(life: &Life, result: &Result<IdBatch, E>) {
+    if let Ok(IdBatch { last, count }) = result {
+        let first = last + 1 - u64::from(*count);
+        life.observe(|| Event::IdsGiven { ids: vec![(first, *last)] });
+    }
+}
+
 /// Does what the coordinator says. Returns what is to be asked of it for that.
-pub(crate) fn obey(running: &Running, word: Word) -> Option<ToCoordinator> {
+pub(crate) fn obey(running: &mut Running, word: Word) -> Option<ToCoordinator> {
     let handle = running.stepper.handle();
     match word {
         Word::Order(order) => return obey_order(&handle, running.ident.store, order),
@@ -170,6 +199,8 @@ pub(crate) fn obey(running: &Running, word: Word) -> Option<ToCoordinator> {
         Word::Members { region, epoch, changes } => {
             handle.change_members(region, epoch, changes, Responder::new(|_| {}));
         }
+        Word::SplitIds { life, number, ids } if life == running.life.number => running.questions.answered(number, ids),
+        Word::SplitIds { .. } => {}
         Word::Known { region, epoch, members } => handle.tell_members(region, epoch, members),
     }
     None

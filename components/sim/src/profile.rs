@@ -38,6 +38,7 @@ pub(crate) enum FaultKind {
     KillMany,
     KillInCall,
     KillInStart,
+    ReplaySlowly,
     Stall,
     StallWrites,
     LeadStalled,
@@ -78,19 +79,21 @@ const CRASH: Mixture = &[
     (KillMany, 2),
     (KillInCall, 6),
     (KillInStart, 4),
+    (ReplaySlowly, 3),
 ];
 const DISK: Mixture = &[
     (MoveLeader, 2),
     (Stall, 4),
     (StallWrites, 4),
     (LeadStalled, 3),
+    (ReplaySlowly, 2),
     (RebuildStalled, 3),
     (SlowDisk, 2),
     (IoError, 3),
     (SyncError, 3),
     (FullDisk, 2),
     (FlipBit, 1),
-    (Wipe, 1),
+    (Wipe, 3),
     (KillMachine, 1),
 ];
 const CLOCK: Mixture = &[(MoveLeader, 2), (Drift, 3), (Jump, 3), (WallJump, 3), (Pause, 5)];

@@ -19,6 +19,7 @@ use crate::moves::Moves;
 use crate::profile::Profile;
 use crate::shape::{Shape, draw_workload};
 use crate::simulation::{Happening, Simulation, Wrong};
+use crate::splitting;
 use crate::workload::Workload;
 
 /// How long every region may take to serve after everything is healed. Generous against what it needs: a pause that
@@ -99,7 +100,8 @@ pub fn run(settings: &Settings) -> Result<Report, Box<Failure>> {
     let _guard = runtime::clock::simulate();
     let seed = settings.seed;
     let shape = Shape::draw(settings.stores, settings.regions, &mut Dice::fork(seed, "shape", 0));
-    let shape = shape.planting(settings.planted);
+    let mut shape = shape.planting(settings.planted);
+    shape.store.split = splitting::draw(&mut Dice::fork(seed, "splitting", 0));
     let faults = Faults::new(settings.profile, Dice::fork(seed, "faults", 0));
     let mut dice = Dice::fork(seed, "clients", 0);
     let workload = Workload::new(draw_workload(&shape, &mut dice), dice.number());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use coordinator::home_region;
 use engine::memory::MemDisk;
 use runtime::clock::Clock;
-use types::{Instant, StoreId};
+use types::{Instant, RegionId, StoreId};
 
 use crate::call::{Call, CallId, ClientId, Reply, Wires};
 use crate::cell::{Cell, Outgoing};
@@ -19,6 +19,7 @@ use crate::guests::{Guests, NoGuests};
 use crate::moves::Moves;
 use crate::node::{HOME, Node, Part, Process, Running, Turn, draw_cpu};
 use crate::observation::{Event, Observation};
+use crate::races::{Fallen, HeldSnapshot};
 use crate::recorder::Recorder;
 use crate::schedule::Schedule;
 use crate::shape::Shape;
@@ -42,6 +43,8 @@ pub(crate) enum Due {
     /// Led regions and the store are reported.
     Report,
     StoreReport,
+    /// The store looks whether a region is to be split.
+    SplitCheck,
     /// The step of joining with this number has had no answer.
     JoinTimeout(u64),
     /// A Hello has had no answer.
@@ -102,6 +105,10 @@ pub(crate) enum Happening {
     Inflict(Fault),
     Undo(Undo),
     WakeClient(ClientId),
+    /// How far are a region and the snapshot that waits for its children?
+    LookAtHeld(Box<HeldSnapshot>),
+    /// What has become of the peer of a machine that is off?
+    LookAtFallen(Fallen),
 }
 
 /// A run that went wrong: what must not be was.
@@ -126,6 +133,10 @@ pub(crate) struct Simulation {
     pub(crate) moves: Moves,
     /// The store that was told to leave, and may be told to stay.
     pub(crate) draining: Option<StoreId>,
+    /// Whether a store is away whose peer is being removed meanwhile.
+    pub(crate) is_someone_absent: bool,
+    /// Snapshots that wait for the children of their regions, by the stores that they are for.
+    pub(crate) held: BTreeSet<(RegionId, StoreId)>,
     pub(crate) steps: u64,
     /// Pairs of nodes that know each other's lives.
     pub(crate) met: BTreeSet<(usize, usize)>,
@@ -183,6 +194,7 @@ impl Simulation {
                 time: Timepiece::new(origin),
                 process: Process::Down,
                 paused_until: Instant::ORIGIN,
+                apply_rests_until: Instant::ORIGIN,
                 loss: None,
                 is_in_service: part == Part::Coordinator || at < shape.stores,
                 has_left: false,
@@ -208,6 +220,8 @@ impl Simulation {
             faults,
             moves: Moves::none(),
             draining: None,
+            is_someone_absent: false,
+            held: BTreeSet::new(),
             steps: 0,
             met: BTreeSet::new(),
             stores_watch: Watch::new(checkers()),
@@ -263,6 +277,8 @@ impl Simulation {
             Happening::Inflict(fault) if !self.faults.are_over => self.inflict(fault)?,
             Happening::Inflict(_) => {}
             Happening::Undo(undo) => self.undo(undo)?,
+            Happening::LookAtHeld(held) => self.look_at_held(*held)?,
+            Happening::LookAtFallen(fallen) => self.look_at_fallen(fallen),
             Happening::WakeClient(client) => {
                 self.ask_clients(|workload, now, wishes| workload.on_wake(now, client, wishes));
             }
@@ -325,6 +341,7 @@ impl Simulation {
             Due::Guests => self.run(at, true, |running, _| running.guests_at = None),
             Due::Report => self.report_all(at, life),
             Due::StoreReport => self.report_store(at, life),
+            Due::SplitCheck => self.check_splits(at, life),
             Due::JoinTimeout(attempt) => self.join_timeout(at, attempt),
             Due::ConnectTimeout { to, attempt } => {
                 let connecting =
@@ -440,6 +457,7 @@ impl Simulation {
                 }
                 Outgoing::Status(status) => self.report_status(at, &status),
                 Outgoing::Shipment(shipment) => self.ship(at, *shipment, after),
+                Outgoing::WantIds(wanted) => self.want_ids(at, *wanted, after),
                 Outgoing::LeaderMissing(region) => {
                     let store = self.nodes[at].store;
                     self.ask_coordinator(at, ToCoordinator::WhoAreMembers { store, region });
@@ -454,6 +472,7 @@ impl Simulation {
     /// Plans rounds for the pollers that have work.
     pub(crate) fn wake_pollers(&mut self, at: usize) {
         let now = self.now;
+        let apply_from = self.nodes[at].apply_rests_until;
         let Process::Running(running) = &mut self.nodes[at].process else { return };
         let mut planned: Vec<(Instant, Due)> = Vec::new();
         let mut wake = |turn: &mut Turn, due: Due, dice: &mut Dice| {
@@ -469,6 +488,7 @@ impl Simulation {
         }
         if running.stepper.has_apply_work() {
             for (poller, turn) in running.apply.iter_mut().enumerate() {
+                turn.free_at = turn.free_at.max(apply_from);
                 wake(turn, Due::Apply(poller), &mut self.dice);
             }
         }

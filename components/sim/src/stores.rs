@@ -7,7 +7,7 @@ use coordinator::{CoordinatorError, LayoutAnswer, StoreStats};
 use engine::StoreIdent;
 use observe::metrics::store::Queue;
 use region::{RegionStatus, Role};
-use store::StoreError;
+use store::{SplitConfig, StoreError};
 use types::RegionDescriptor;
 
 use crate::cell::{crash_disk, is_disk_trouble};
@@ -104,13 +104,13 @@ impl Simulation {
             JoinStep::Confirm => ToCoordinator::Confirm { store, instance, attempt },
         };
         let life = joining.life.number;
-        self.tell_coordinator(at, life, what);
+        self.tell_coordinator(at, life, Duration::ZERO, what);
         self.plan_by_own_clock(JOIN_TIMEOUT, at, life, Due::JoinTimeout(attempt));
     }
 
-    fn tell_coordinator(&mut self, at: usize, life: u64, what: ToCoordinator) {
+    pub(crate) fn tell_coordinator(&mut self, at: usize, life: u64, after: Duration, what: ToCoordinator) {
         let cargo = Cargo::ToCoordinator { life, what: Box::new(what) };
-        self.send(Duration::ZERO, Packet { from: Place(at), to: Place(self.home()), cargo });
+        self.send(after, Packet { from: Place(at), to: Place(self.home()), cargo });
     }
 
     pub(crate) fn join_timeout(&mut self, at: usize, attempt: u64) -> Result<(), Wrong> {
@@ -223,6 +223,9 @@ impl Simulation {
         if self.nodes[at].part == Part::Store {
             self.plan_by_own_clock(Duration::ZERO, at, life, Due::StoreReport);
             self.plan_by_own_clock(REGION_INTERVAL, at, life, Due::Report);
+            if self.shape.store.split != SplitConfig::default().never() {
+                self.plan_by_own_clock(self.shape.store.split.check_interval, at, life, Due::SplitCheck);
+            }
         }
     }
 
@@ -425,7 +428,7 @@ impl Simulation {
     /// A store asks the coordinator for something, or tells it.
     pub(crate) fn ask_coordinator(&mut self, at: usize, what: ToCoordinator) {
         let Some(running) = self.nodes[at].running() else { return };
-        self.tell_coordinator(at, running.life.number, what);
+        self.tell_coordinator(at, running.life.number, Duration::ZERO, what);
     }
 
     /// The coordinator says something to a store.
@@ -451,12 +454,10 @@ impl Simulation {
     pub(crate) fn report_store(&mut self, at: usize, life: u64) -> Result<(), Wrong> {
         self.plan_by_own_clock(STORE_INTERVAL, at, life, Due::StoreReport);
         let Some(running) = self.nodes[at].running() else { return Ok(()) };
-        let (store, region_count) = (running.ident.store, running.stepper.handle().counts().regions as u32);
-        self.tell_coordinator(
-            at,
-            life,
-            ToCoordinator::Store(StoreStats { store, region_count, ..StoreStats::default() }),
-        );
+        // A store is empty when nothing of any peer is left on it, and not before.
+        let (store, region_count) = (running.ident.store, running.stepper.handle().counts().peers as u32);
+        let stats = StoreStats { store, region_count, ..StoreStats::default() };
+        self.tell_coordinator(at, life, Duration::ZERO, ToCoordinator::Store(stats));
         Ok(())
     }
 }

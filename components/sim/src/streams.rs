@@ -11,7 +11,7 @@ use bytes::Bytes;
 use region::RegionMessage;
 use snapshot::{Answer, Chunk, Delivery, DeliveryStep, Reception, ReceptionStep, Refusal, RefusalKind};
 use store::{DeliveryResponder, Shipment, SnapshotCarrier};
-use types::{InstanceId, Instant, StoreId};
+use types::{InstanceId, Instant, RegionId, StoreId};
 
 use crate::cell::{Life, Outgoing};
 use crate::simulation::{Due, Simulation, Wrong};
@@ -23,6 +23,9 @@ const SILENCE: Duration = Duration::from_secs(3);
 
 /// How often a snapshot is offered anew on another stream.
 const MOST_STREAMS: u32 = 12;
+
+/// How long a snapshot that waits for its region's children rests before it tries again.
+const HELD_PAUSE: Duration = Duration::from_millis(1);
 
 /// How much of a received snapshot is looked through in one step.
 const VERIFY_BYTES: usize = 16 << 10;
@@ -127,6 +130,11 @@ impl Streams {
         self.outbound.is_empty() && self.inbound.is_empty()
     }
 
+    /// What a shipment is of, and for whom.
+    fn shipped(&self, shipment: u64) -> Option<(RegionId, StoreId)> {
+        self.outbound.get(&shipment).map(|outbound| (outbound.message.region, outbound.message.to.store_id))
+    }
+
     fn open(&mut self, shipment: u64) -> Option<&mut Outbound> {
         self.opened += 1;
         let stream = self.opened;
@@ -147,6 +155,15 @@ enum Next {
 }
 
 impl Simulation {
+    /// Whether a snapshot of a region is on its way to a store.
+    pub(crate) fn is_shipping(&self, region: RegionId, to: StoreId) -> bool {
+        let mut running = self.nodes.iter().filter_map(|node| node.running());
+        running.any(|running| {
+            let mut outbound = running.streams.outbound.values().map(|outbound| &outbound.message);
+            outbound.any(|message| message.region == region && message.to.store_id == to)
+        })
+    }
+
     /// A store gave a snapshot away.
     pub(crate) fn ship(&mut self, at: usize, shipment: Shipment, after: Duration) {
         let to = shipment.to.0 as usize - 1;
@@ -163,6 +180,11 @@ impl Simulation {
 
     /// Offers a snapshot on a new stream.
     pub(crate) fn open_stream(&mut self, at: usize, life: u64, shipment: u64) -> Result<(), Wrong> {
+        let shipped = self.nodes[at].running().and_then(|running| running.streams.shipped(shipment));
+        if shipped.is_some_and(|shipped| self.held.contains(&shipped)) {
+            self.plan_by_own_clock(HELD_PAUSE, at, life, Due::OpenStream { shipment });
+            return Ok(());
+        }
         let mut offer = None;
         self.run(at, true, |running, _| {
             let (ident, now) = (running.ident, running.life.cell.now());

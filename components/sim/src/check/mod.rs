@@ -7,6 +7,7 @@ pub mod committed;
 pub mod counters;
 pub mod election;
 pub mod fences;
+pub mod ids;
 pub mod leftovers;
 pub mod linearizability;
 pub mod opening;
@@ -93,6 +94,7 @@ pub fn all(config: &Config) -> Vec<Box<dyn Checker>> {
         Box::new(watermark::Watermark),
         Box::new(regions::Regions::default()),
         Box::new(peers::Peers::default()),
+        Box::new(ids::Ids::default()),
         Box::new(births::Births::default()),
         Box::new(fences::Fences::default()),
         Box::new(silence::Silence),
