@@ -121,6 +121,9 @@ impl Leader {
         }
         let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
         let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
+        if config.planted.has(PlantedBug::IdsGivenAgain) {
+            leader.ids = IdAllocator::resume(leader.meta.id_bound.saturating_sub(crate::ids::RESERVE_STEP));
+        }
         if config.planted.has(PlantedBug::TimestampsFromClock) {
             leader.oracle = TimestampOracle::resume(0);
         }

@@ -102,12 +102,13 @@ impl Region {
         message: &RegionMessage,
         effects: &mut Vec<Effect>,
     ) -> Result<(), RegionError> {
-        if message.region != self.descriptor.id || message.to.id != self.peer.id {
+        let obeys_all = note == Note::Gc && self.config.planted.has(PlantedBug::StaleGcObeyed);
+        if message.region != self.descriptor.id || message.to.id != self.peer.id && !obeys_all {
             return Ok(());
         }
         match note {
             Note::Gc => {
-                if self.must_obey_gc(message.epoch.conf_ver) {
+                if obeys_all || self.must_obey_gc(message.epoch.conf_ver) {
                     info!(self.logger, "this peer is no member any more"; "told_by" => from.id.0);
                     self.doomed = true;
                     self.destroy_if_doomed(effects);
@@ -205,7 +206,8 @@ impl Region {
     /// Ends a peer that was told to go, once it has applied what was committed when it started: before that it may have
     /// children to make that only its log knows of (D9).
     pub(crate) fn destroy_if_doomed(&mut self, effects: &mut Vec<Effect>) {
-        if !self.doomed || self.ended || self.is_replaying() {
+        let early = self.config.planted.has(PlantedBug::GcWhileReplaying);
+        if !self.doomed || self.ended || self.is_replaying() && !early {
             return;
         }
         self.end(effects);

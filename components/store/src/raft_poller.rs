@@ -139,6 +139,9 @@ impl RaftHandler {
                 }
                 RaftMessage::TakeOver(take_over) => {
                     let rest = actor.rest(&self.shared, &mut self.effects);
+                    if self.shared.config.planted.has(PlantedBug::TakeoverForgetsVote) {
+                        rest.hurry();
+                    }
                     if let Some(Task::Replace(_)) = rest.take_over(take_over) {
                         self.shared.snapshots.incoming.forget(actor.id);
                     }

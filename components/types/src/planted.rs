@@ -72,6 +72,8 @@ planted_bugs! {
         "A restarted voter votes at once, although it forgot whether it heard a leader a moment ago.";
     OlderGenerationAccepted = "older-generation-accepted", "D11",
         "A region takes the completion of what an older RawNode of its own had begun.";
+    TakeoverForgetsVote = "takeover-forgets-vote", "D11",
+        "A split takes over what a message made, waits for none of its writes, and begins the child as if it had promised nothing.";
     ReadyHardState = "ready-hard-state", "D1",
         "A record with entries carries the ready's hard state, which a skipped ready has left empty.";
     ChildRecordLate = "child-record-late", "D7",
@@ -90,6 +92,8 @@ planted_bugs! {
         "A peer that applies its own removal destroys itself, whether the others can do without it or not.";
     GcTooEarly = "gc-too-early", "D9",
         "A leader tells removed peers to go before anything is committed under the new configuration.";
+    GcWhileReplaying = "gc-while-replaying", "D9",
+        "A peer that is told to go goes before it has replayed what was committed when it started.";
     NextPeerForgotten = "next-peer-forgotten", "D9",
         "The end of a peer does not note which peer ids may come next.";
     SnapshotUnfenced = "snapshot-unfenced", "D10",
@@ -106,10 +110,14 @@ planted_bugs! {
         "A store listens to one whose disk was wiped and which goes by its old id.";
     CoordinatorLoadsEarly = "coordinator-loads-early", "D16",
         "A coordinator loads its state without a claim, before the first entry of its term is applied.";
+    IdsGivenAgain = "ids-given-again", "D16",
+        "A new leadership gives ids again that its predecessor had reserved, and may have given.";
     TimestampsFromClock = "timestamps-from-clock", "D16",
         "A new leadership takes its timestamps from the clock, and does not go on above the durable bound.";
     ChildEpochNotRaised = "child-epoch-not-raised", "raftstore-rules §5",
         "A split's child keeps its parent's version from before the split.";
+    StaleGcObeyed = "stale-gc-obeyed", "raftstore-rules §7",
+        "A peer obeys every word to go, also one that was meant for another peer of its store.";
     JointForever = "joint-forever", "raftstore-rules §7",
         "A leader does not leave a joint configuration.";
     PromotedTooEarly = "promoted-too-early", "raftstore-rules §7",

@@ -29,8 +29,13 @@ pub(crate) struct TakeOver {
 impl TakeOver {
     /// Writes the child's record; its parent's commit floor was raised before. Nobody else writes for this region now.
     pub(crate) fn write(&self, shared: &Shared, region: RegionId) -> Result<(), StoreError> {
-        let op = LogOp::PutLifecycle { region, lifecycle: self.lifecycle };
-        Ok(shared.engines.log.write(LogBatch { ops: vec![op] }, Durability::Synced)?)
+        let mut ops = vec![LogOp::PutLifecycle { region, lifecycle: self.lifecycle }];
+        if let Some(peer) = self.lifecycle.peer
+            && shared.config.planted.has(PlantedBug::TakeoverForgetsVote)
+        {
+            ops.push(LogOp::Append { region, peer, entries: Vec::new(), hard_state: HardState::BORN });
+        }
+        Ok(shared.engines.log.write(LogBatch { ops }, Durability::Synced)?)
     }
 }
 
