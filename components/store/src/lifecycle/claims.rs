@@ -89,8 +89,9 @@ pub(crate) struct Claims {
 #[derive(Default)]
 struct Inner {
     regions: BTreeMap<RegionId, Claim>,
-    /// Where ranges begin and whose they are, with the farthest end of those that begin there; empty for none. A store has
-    /// many regions, and strangers, each of whom asks for whom the keys are, may come as fast as heartbeats.
+    /// Where ranges begin and whose they are, with their ends; empty for none. One that lies within another of the same
+    /// region is left out. A store has many regions, and strangers, each of whom asks for whom the keys are, may come as fast
+    /// as heartbeats.
     starts: BTreeMap<(Bytes, RegionId), Bytes>,
 }
 
@@ -107,11 +108,9 @@ impl Inner {
         for range in &claim.ranges {
             starts.remove(&(range.start.clone(), region));
         }
-        for range in ranges.iter().filter(|range| !range.is_empty()) {
-            let end = starts.entry((range.start.clone(), region)).or_insert_with(|| range.end.clone());
-            if !end.is_empty() && range.is_below_end(end) {
-                end.clone_from(&range.end);
-            }
+        let is_within_another = |range: &KeyRange| ranges.iter().any(|other| other != range && other.encloses(range));
+        for range in ranges.iter().filter(|range| !range.is_empty() && !is_within_another(range)) {
+            starts.insert((range.start.clone(), region), range.end.clone());
         }
         claim.ranges = ranges;
     }

@@ -88,6 +88,20 @@ fn a_snapshot_keeps_its_ranges_to_itself() {
     assert!(!claims.is_owned(&range("", "a")), "what it does not have is free again");
 }
 
+/// A peer that missed splits has far more than its snapshot brings, and all of it is cleared.
+#[test]
+fn keys_on_both_sides_of_a_snapshots_range_are_kept_for_it() {
+    let claims = Claims::default();
+    claims.lives(CHILD, PeerId(20), range("a", "z"));
+    let generation = claims.next_generation(CHILD);
+    assert!(claims.reserve(CHILD, PeerId(20), generation, &[range("c", "d"), range("a", "z")]));
+    for other in [range("b", "c"), range("c", "d"), range("m", "n")] {
+        assert!(claims.is_owned(&other), "{other}");
+    }
+    claims.lives(CHILD, PeerId(20), range("c", "d"));
+    assert!(!claims.is_owned(&range("b", "c")) && !claims.is_owned(&range("m", "n")));
+}
+
 #[test]
 fn a_dormant_child_wakes_with_its_parents_replay_alone() {
     let dormant = Claim::new(Standing::Dormant, Some(PeerId(20)), PeerId(21), None);
