@@ -223,6 +223,10 @@ pub struct RaftstoreConfig {
     pub max_log_bytes: u64,
     /// Entries behind the slowest member at which a region's log is compacted.
     pub compact_entries: u64,
+    /// Ticks without progress after which a change of members is taken back, because a member that it adds does not catch up.
+    pub newcomer_ticks: u32,
+    /// Ticks without a leader's word after which a peer asks whether it still is a member.
+    pub stale_ticks: u32,
     /// Bytes of log behind the flush watermark at which a flush is forced.
     pub max_unflushed_log_bytes: u64,
     /// Age of what is not flushed at which a flush is forced.
@@ -276,6 +280,8 @@ impl Default for RaftstoreConfig {
             entry_cache_bytes: store.region.entry_cache_bytes,
             max_log_bytes: store.region.max_log_bytes,
             compact_entries: store.region.compact_entries,
+            newcomer_ticks: store.region.newcomer_ticks,
+            stale_ticks: store.region.stale_ticks,
             max_unflushed_log_bytes: store.max_unflushed_log_bytes,
             max_unflushed_age_ms: millis(store.max_unflushed_age),
             stop_timeout_ms: millis(store.stop_timeout),
@@ -324,6 +330,8 @@ impl RaftstoreConfig {
         region.entry_cache_bytes = self.entry_cache_bytes;
         region.max_log_bytes = self.max_log_bytes;
         region.compact_entries = self.compact_entries;
+        region.newcomer_ticks = self.newcomer_ticks;
+        region.stale_ticks = self.stale_ticks;
         region.seed = types::seed::Seed(seed);
         config
     }
@@ -361,6 +369,9 @@ impl RaftstoreConfig {
         least("max-entry-bytes", self.max_entry_bytes, 1 << 10)?;
         least("max-log-bytes", self.max_log_bytes, self.max_entry_bytes)?;
         least("compact-entries", self.compact_entries, 1)?;
+        // Below that a member that only changes its leader would look lost.
+        least("newcomer-ticks", self.newcomer_ticks.into(), u64::from(self.election_ticks) * 2)?;
+        least("stale-ticks", self.stale_ticks.into(), u64::from(self.election_ticks) * 2)?;
         least("split-region-check-tick-interval-ms", self.split_region_check_tick_interval_ms, 1)?;
         least("region-split-size", self.region_split_size, 1 << 10)?;
         least("region-split-keys", self.region_split_keys, 16)?;

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use client::PdClient;
+use client::{PdClient, PdError};
 use observe::StoreMetrics;
 use observe::metrics::SnapshotPhase;
 use observe::metrics::store::StoreSize;
 use proto::metapb::NodeState;
-use proto::pdpb::{PeerStat, StoreHeartbeatResponse, StoreStats};
-use slog::{Logger, debug, info};
+use proto::pdpb::{ErrorType, PeerStat, StoreHeartbeatResponse, StoreStats};
+use slog::{Logger, debug, info, warn};
 use snapshot::{Direction, TransferStatus};
 use store::{RegionFlow, StoreHandle, StoreState};
 use tokio::time::{MissedTickBehavior, interval};
@@ -50,6 +50,7 @@ impl StoreReports {
         let mut beat = interval(self.config.store_interval);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut state) = (Told { at: self.started, flows: self.flows() }, None);
+        let mut has_left = false;
         let mut slow = SlowScore::default();
         loop {
             beat.tick().await;
@@ -63,6 +64,14 @@ impl StoreReports {
                 Ok(answer) => {
                     told = now;
                     self.heed(&answer, &mut state);
+                }
+                // For good: a store that has left never comes back under its id.
+                Err(PdError::Refused { kind: ErrorType::StoreTombstone, .. }) if !has_left => {
+                    has_left = true;
+                    warn!(
+                        self.logger,
+                        "this store has left the cluster and holds nothing of it: it may be stopped for good"
+                    );
                 }
                 Err(error) => debug!(self.logger, "store heartbeat not delivered"; "reason" => %error),
             }
