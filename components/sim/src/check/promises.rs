@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{Durability, HardState, LogOp, RegionLogState};
+use engine::{Birth, Durability, HardState, LogOp, RegionLogState};
 use region::{MessageType, RegionMessage};
 use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId, Term};
 
@@ -110,10 +110,15 @@ fn is_ahead_of_its_term(message: &RegionMessage) -> bool {
     }
 }
 
+/// Whether a split made the peer: its region's first state is durable by its parent's log, where its own has no entry (D7).
+fn is_by_split(log: &LogAccount) -> bool {
+    log.lifecycle.is_some_and(|lifecycle| matches!(lifecycle.birth, Birth::Split { .. }))
+}
+
 /// Whether everything up to an index is durable. A message of an older term may speak of entries that were replaced
 /// since, but they must have been there.
 fn acknowledges(log: &LogAccount, truth: Option<&RegionTruth>, peer: PeerId, index: LogIndex, term: Term) -> bool {
-    if index <= log.last_index() {
+    if index <= log.last_index() || truth.is_some_and(|truth| index <= truth.origin()) && is_by_split(log) {
         return true;
     }
     term < log.hard_state().term && truth.is_some_and(|truth| truth.was_durable_on(peer, index))
