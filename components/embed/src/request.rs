@@ -4,7 +4,9 @@ use bytes::Bytes;
 use engine::{Family, IterRange, RegionSnapshot};
 use proto::log::Command;
 use store::StoreHandle;
-use types::{ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RequestError, RequestHeader, Responder};
+use types::{
+    ColumnFamily, CommandOutput, KeyRange, RegionDescriptor, RegionId, RequestError, RequestHeader, Responder,
+};
 
 /// A key and its value.
 pub type Pair = (Bytes, Bytes);
@@ -95,29 +97,39 @@ pub fn execute(store: &StoreHandle, header: RequestHeader, request: RegionReques
             store.split_at(header.region_id, header.epoch, keys, Responder::new(done));
         }
         RegionRequest::Get { family, key } => {
-            let note = store.clone();
+            let note = note_read(store, header.region_id);
             let done = move |result: Result<RegionSnapshot, RequestError>| {
                 responder.respond(result.and_then(|snapshot| {
                     let value = get(&snapshot, family, &key)?;
                     let bytes = value.as_ref().map_or(0, |value| key.len() + value.len());
-                    note.note_read(header.region_id, &only(&key), value.is_some().into(), bytes as u64);
+                    note(&only(&key), value.is_some().into(), bytes as u64);
                     Ok(RegionResponse::Value(value))
                 }));
             };
             store.read(header, Responder::new(done));
         }
         RegionRequest::Scan { family, range, limit, reverse, key_only } => {
-            let note = store.clone();
+            let note = note_read(store, header.region_id);
             let done = move |result: Result<RegionSnapshot, RequestError>| {
                 responder.respond(result.and_then(|snapshot| {
                     let options = IterRange { range: range.clone(), key_only, skip_cache: false };
                     let (pairs, exhausted) = scan(&snapshot, family, options, limit, MAX_SCAN_BYTES, reverse)?;
                     let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
-                    note.note_read(header.region_id, &seen(range, &pairs), pairs.len() as u64, bytes as u64);
+                    note(&seen(range, &pairs), pairs.len() as u64, bytes as u64);
                     Ok(RegionResponse::Pairs { pairs, exhausted })
                 }));
             };
             store.read(header, Responder::new(done));
+        }
+    }
+}
+
+/// Counts what a read has seen: its range, and how many keys and bytes. A read that waits must not keep the store open.
+fn note_read(store: &StoreHandle, region: RegionId) -> impl Fn(&KeyRange, u64, u64) + use<> {
+    let store = store.downgrade();
+    move |range, keys, bytes| {
+        if let Some(store) = store.upgrade() {
+            store.note_read(region, range, keys, bytes);
         }
     }
 }

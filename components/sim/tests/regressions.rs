@@ -54,3 +54,11 @@ fn a_region_that_reads_its_log_before_it_hears_of_a_compaction() {
 fn a_child_that_wakes_has_known_a_leader() {
     passes(Settings::new(777_323, Profile::Crash));
 }
+
+/// A snapshot that brought less than its peer had hid what was kept for it from another region's snapshot (D10).
+/// `store/src/lifecycle/claims/tests.rs`.
+#[test]
+fn a_snapshot_beside_one_that_brings_less_than_its_peer_had() {
+    passes(Settings::new(71_090, Profile::Crash));
+    passes(Settings { stores: 5, regions: 6, ..Settings::new(72_117, Profile::Disk) });
+}
