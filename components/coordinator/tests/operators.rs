@@ -252,17 +252,23 @@ fn a_store_that_cannot_be_emptied_is_told_of() {
     assert_eq!(view.drain(&view.store(StoreId(1)).unwrap()), None);
 }
 
-#[test]
-fn a_dead_store_that_leaves_is_gone_when_its_regions_are_elsewhere() {
+/// A store was told to leave, is silent, and its regions have gone to `others`, which were heard of.
+fn emptied(others: &[(u64, u32)]) -> Bench {
     let mut bench = bench();
     remove(&mut bench, 3).unwrap();
     bench.pass(Duration::from_secs(30));
-    let others = [(1, 3), (2, 3), (16, 0)];
-    hear_stores(&mut bench, &others);
+    hear_stores(&mut bench, others);
     for mut region in regions(&bench) {
         let leader = region.peers.iter().position(|peer| peer.store_id != StoreId(3)).unwrap();
         obey_all(&mut bench, &mut region, leader, 7);
     }
+    bench
+}
+
+#[test]
+fn a_dead_store_that_leaves_is_gone_when_its_regions_are_elsewhere() {
+    let others = [(1, 3), (2, 3), (16, 0)];
+    let mut bench = emptied(&others);
     assert_eq!(state(&bench, 3), StoreState::Offline);
     hear_stores(&mut bench, &others);
     assert_eq!(state(&bench, 3), StoreState::Tombstone);
@@ -271,15 +277,8 @@ fn a_dead_store_that_leaves_is_gone_when_its_regions_are_elsewhere() {
 /// It is told to stay, and looks empty before that is written.
 #[test]
 fn a_store_that_is_told_to_stay_is_not_gone_because_it_is_empty() {
-    let mut bench = bench();
-    remove(&mut bench, 3).unwrap();
-    bench.pass(Duration::from_secs(30));
     let others = [(1, 3), (2, 3), (16, 0)];
-    hear_stores(&mut bench, &others);
-    for mut region in regions(&bench) {
-        let leader = region.peers.iter().position(|peer| peer.store_id != StoreId(3)).unwrap();
-        obey_all(&mut bench, &mut region, leader, 7);
-    }
+    let mut bench = emptied(&others);
     let kept = Outcomes::default();
     bench.request(Change::RestoreStore { store: StoreId(3), reply: reply(&kept) });
     hear_stores(&mut bench, &others);
