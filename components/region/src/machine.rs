@@ -257,9 +257,7 @@ impl Region {
     pub(crate) fn end(&mut self, effects: &mut Vec<Effect>) {
         self.ended = true;
         let error = self.not_leader();
-        if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
-            leader.abandon(&error, effects);
-        }
+        self.give_up_leadership(&error, effects);
         for responder in std::mem::take(&mut self.confirmed).into_responders() {
             effects.push(Effect::RefuseRead(responder, error.clone()));
         }

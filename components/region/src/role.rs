@@ -153,9 +153,14 @@ impl Region {
         // What raft confirmed before it stepped down stays confirmed.
         let confirmed = std::mem::take(&mut self.node.raft.read_states);
         self.confirm_reads(confirmed, effects);
+        self.give_up_leadership(&self.not_leader(), effects);
+    }
+
+    /// Gives up what only a leader has, if this is one: its snapshots, which hold permits of the store, and whoever waits.
+    pub(crate) fn give_up_leadership(&mut self, error: &RequestError, effects: &mut Vec<Effect>) {
         if let RoleState::Leader(leader) = std::mem::replace(&mut self.role, RoleState::Follower) {
             self.abandon_snapshots(leader.snapshots.keys().copied(), effects);
-            leader.abandon(&self.not_leader(), effects);
+            leader.abandon(error, effects);
         }
     }
 

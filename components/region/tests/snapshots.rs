@@ -4,7 +4,7 @@
 mod support;
 
 use raft::eraftpb::Message;
-use region::{BuildSnapshot, Input, MessageType, RegionConfig, RegionMessage, RegionStatus, Role};
+use region::{BuildSnapshot, Effect, Input, MessageType, RegionConfig, RegionMessage, RegionStatus, Role};
 use support::cluster::{Answer, Cluster, REGION};
 use types::{LogIndex, MemberChange, Peer, PeerId, RequestError, StoreId};
 
@@ -77,6 +77,17 @@ fn the_end_of_a_leadership_gives_them_up() {
     cluster.round(1, vec![Input::SnapshotBuilt { generation: old.generation, to: PeerId(3), built }]);
     assert!(!has_sent_snapshot(&cluster), "a follower sent a snapshot");
     finish(&mut cluster, 2);
+}
+
+/// The machine ends under its leader, for a takeover or a new `RawNode`: what was ordered holds a permit of the store.
+#[test]
+fn the_end_of_a_leaders_machine_gives_them_up() {
+    let mut cluster = waiting();
+    let region = cluster.member(1).region.take().unwrap();
+    let mut effects = Vec::new();
+    region.shut_down(&mut effects);
+    let given_up = |effect: &Effect| matches!(effect, Effect::CancelSnapshot(cancel) if cancel.to == PeerId(3));
+    assert_eq!(effects.iter().filter(|effect| given_up(effect)).count(), 1, "{effects:?}");
 }
 
 #[test]

@@ -62,3 +62,15 @@ fn a_snapshot_beside_one_that_brings_less_than_its_peer_had() {
     passes(Settings::new(71_090, Profile::Crash));
     passes(Settings { stores: 5, regions: 6, ..Settings::new(72_117, Profile::Disk) });
 }
+
+/// The machine of a leader ended, and the snapshots that it had ordered kept their permits. `region/tests/snapshots.rs`.
+#[test]
+fn a_leader_whose_machine_ends_with_a_snapshot_on_order() {
+    passes(Settings::new(3_001_127, Profile::Calm));
+}
+
+/// A coordinator whose records could not be read once answered nothing any more. `coordinator/tests/machine.rs`.
+#[test]
+fn a_coordinator_whose_disk_fails_while_it_loads() {
+    passes(Settings::new(3_000_821, Profile::Disk));
+}
