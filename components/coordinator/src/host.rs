@@ -265,6 +265,9 @@ impl Shared {
                 self.around.metrics.is_leader.set(0);
                 info!(self.around.logger, "coordinator serves no more");
             }
+            Effect::NotLoaded(cause) => {
+                warn!(self.around.logger, "coordinator cannot read its records, and tries again"; "error" => cause);
+            }
             Effect::Failed(error) => {
                 error!(self.around.logger, "coordinator failed"; "code" => %error.code(), "error" => %error);
             }

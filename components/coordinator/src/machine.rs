@@ -10,10 +10,13 @@
 //! been applied or never will be, so the linearizable read that follows sees it all (D16). What is read must hold this
 //! very claim: another one means that somebody else leads by now.
 //!
-//! A machine that leads and failed to load tries again with the next request that it refuses.
+//! A machine that leads and failed to load tries again with the next request that it refuses; after an error of the state
+//! engine, which may pass like any other of a disk, with the first one a second later.
+
+use std::time::Duration;
 
 use placement::{Drain, RegionOrder};
-use types::{PlantedBug, RequestError, StoreId, Term};
+use types::{Instant, PlantedBug, RequestError, StoreId, Term};
 
 use crate::config::CoordinatorConfig;
 use crate::error::CoordinatorError;
@@ -22,6 +25,10 @@ use crate::meta::{self, Meta};
 use crate::record::{RawRecord, Record, RecordWrite};
 use crate::request::{Held, Moment, Request};
 use crate::view::View;
+
+/// How long after an error of the state engine the records are read again, so that a disk which stays broken is not asked, and
+/// written to, as often as requests come.
+const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Numbers the machine's writes and loads, so that an end is matched with its beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +126,8 @@ pub enum Effect {
     },
     /// The machine serves no more.
     StoodDown,
+    /// The state engine failed while the records were read, by this cause; they will be read again.
+    NotLoaded(String),
     /// The machine cannot go on; it answers everything with this error.
     Failed(CoordinatorError),
 }
@@ -187,6 +196,8 @@ pub struct Machine {
     next_task: TaskNumber,
     /// When the newest input came that brought a time.
     latest: Moment,
+    /// No claim before: the state engine has just failed.
+    rests_until: Instant,
 }
 
 impl Machine {
@@ -203,6 +214,7 @@ impl Machine {
             flight: None,
             next_task: TaskNumber(1),
             latest: Moment::default(),
+            rests_until: Instant::ORIGIN,
         })
     }
 
@@ -277,6 +289,9 @@ impl Machine {
     /// Begins a claim if there is anything to claim. Not while a write is under way: what it does must be in what the
     /// claim's read sees.
     fn claim(&mut self, effects: &mut Vec<Effect>) {
+        if self.latest.now < self.rests_until {
+            return;
+        }
         if let (Phase::Idle, Some(term), None) = (&self.phase, self.leadership, &self.flight) {
             if self.config.planted.has(PlantedBug::CoordinatorLoadsEarly) {
                 return self.load(term, effects);
@@ -367,7 +382,10 @@ impl Machine {
         let records = match result {
             Ok(records) => records,
             Err(LoadError::Refused(_)) => return,
-            Err(LoadError::Engine(cause)) => return self.fail(CoordinatorError::Failed { cause }, effects),
+            Err(LoadError::Engine(cause)) => {
+                self.rests_until = self.latest.now + RELOAD_PAUSE;
+                return effects.push(Effect::NotLoaded(cause));
+            }
         };
         let early = self.config.planted.has(PlantedBug::CoordinatorLoadsEarly);
         match meta::load(&records) {

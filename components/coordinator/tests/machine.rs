@@ -68,6 +68,23 @@ fn a_load_of_an_earlier_leadership_is_dropped() {
     assert!(bench.machine.view(bench.at).is_ok());
 }
 
+/// A disk that fails once is no reason to be useless until somebody restarts the process.
+#[test]
+fn records_that_could_not_be_read_are_read_again_after_a_pause() {
+    let mut bench = Bench::fresh(config());
+    bench.elect();
+    bench.finish(End::Applied);
+    bench.finish(End::Broken);
+    assert_eq!(bench.failed, None);
+    for _ in 0..3 {
+        assert_eq!(timestamps(&mut bench, 1), Err(CoordinatorError::NotLeader));
+    }
+    assert!(bench.tasks.is_empty(), "each request wrote and read");
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(timestamps(&mut bench, 1), Err(CoordinatorError::NotLeader));
+    assert!(timestamps(&mut bench, 1).is_ok(), "the refused request made it claim again");
+}
+
 #[test]
 fn a_claim_that_somebody_else_overwrote_is_given_up() {
     let mut bench = Bench::fresh(config());

@@ -14,7 +14,7 @@ use coordinator::{
 };
 use types::{ClusterId, InstanceId, Instant, RegionId, RequestError, StoreId, Term};
 
-/// How a write ends.
+/// How a write or a load ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Applied,
@@ -24,6 +24,8 @@ pub enum End {
     AppliedUnknown,
     /// Not applied, but nobody is told.
     LostUnknown,
+    /// The state engine fails, where records are read. A write is refused.
+    Broken,
 }
 
 #[derive(Debug)]
@@ -105,7 +107,7 @@ impl Bench {
                 Effect::Stalled { store, drain } => self.stalled.push((store, drain)),
                 Effect::Write { task, term, writes } => self.tasks.push_back(Task::Write(task, term, writes)),
                 Effect::Load { task } => self.tasks.push_back(Task::Load(task)),
-                Effect::Serving { .. } | Effect::StoodDown => {}
+                Effect::Serving { .. } | Effect::StoodDown | Effect::NotLoaded(_) => {}
                 Effect::Failed(error) => self.failed = Some(error),
             }
         }
@@ -140,7 +142,7 @@ impl Bench {
                 let region = RegionId(1000);
                 let current = self.leads && term == self.term;
                 let result = match end {
-                    End::Refused => Err(RequestError::ServerIsBusy { reason: "a test" }),
+                    End::Refused | End::Broken => Err(RequestError::ServerIsBusy { reason: "a test" }),
                     _ if !current && end != End::AppliedUnknown => Err(RequestError::StaleCommand { region }),
                     End::LostUnknown => Err(RequestError::Undetermined { reason: "a test" }),
                     End::AppliedUnknown => {
@@ -157,7 +159,11 @@ impl Bench {
             Some(Task::Load(task)) => {
                 let records = self.durable.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
                 let refused = Err(LoadError::Refused(RequestError::NotLeader { region: RegionId(1000), leader: None }));
-                let result = if self.leads && end == End::Applied { Ok(records) } else { refused };
+                let result = match end {
+                    End::Broken => Err(LoadError::Engine("a test".to_owned())),
+                    End::Applied if self.leads => Ok(records),
+                    _ => refused,
+                };
                 self.step(Input::Loaded { task, result });
             }
         }
