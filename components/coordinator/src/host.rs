@@ -23,7 +23,7 @@ use crate::error::CoordinatorError;
 use crate::journal::{Journal, LoadDone, WriteDone};
 use crate::machine::{Effect, Input, LoadError, Machine, Totals};
 use crate::request::{Moment, Request};
-use crate::store_info::{StoreHealth, StoreState};
+use crate::store_info::StoreHealth;
 use crate::view::View;
 
 /// Most requests and queries in the mailbox; ends of writes and loads always find room.
@@ -171,7 +171,7 @@ fn set_gauges(metrics: &CoordinatorMetrics, view: Option<View<'_>>) {
     for store in view.iter().flat_map(|view| view.stores(false)) {
         let condition = match store.health {
             _ if !store.record.is_live() => StoreCondition::Tombstone,
-            StoreHealth::Up if store.record.state == StoreState::Offline => StoreCondition::Offline,
+            StoreHealth::Up if store.record.is_leaving() => StoreCondition::Offline,
             StoreHealth::Up => StoreCondition::Up,
             StoreHealth::Disconnected => StoreCondition::Disconnected,
             StoreHealth::Down => StoreCondition::Down,

@@ -15,7 +15,7 @@ use crate::meta::Meta;
 use crate::record::{ClusterRecord, Record, RecordWrite};
 use crate::request::{Change, Held, IdBatch, Moment, Reply, Request, StoreOrders};
 use crate::routing::{RegionInfo, RegionReport, RoutingTable};
-use crate::store_info::{DISCONNECTED_AFTER, StoreRecord, StoreState, StoreStats};
+use crate::store_info::{DISCONNECTED_AFTER, StoreRecord, StoreStats};
 use crate::timestamp::{MAX_TIMESTAMPS, Timestamp, TimestampOracle, believed};
 use crate::transaction::{Transaction, check_id_count};
 
@@ -117,7 +117,7 @@ impl Leader {
             leader.regions.seed(&layout.regions);
         }
         for store in leader.meta.live_stores() {
-            leader.placement.set_store(at.now, store.description.id, &store.description.labels, is_leaving(store));
+            leader.placement.set_store(at.now, store.description.id, &store.description.labels, store.is_leaving());
         }
         let nothing = Plan { writes: Vec::new(), meta: leader.meta.clone(), held: Vec::new() };
         let mut plan = leader.plan_write(config, at).unwrap_or(nothing);
@@ -242,7 +242,7 @@ impl Leader {
 
     /// Asks for the end of stores that leave and are empty.
     fn bury(&mut self, at: Moment) {
-        let leaving = self.meta.live_stores().filter(|record| is_leaving(record));
+        let leaving = self.meta.live_stores().filter(|record| record.is_leaving());
         let leaving: Vec<StoreId> = leaving.map(|record| record.description.id).collect();
         for store in leaving {
             if self.looks_empty(at, store) && !self.is_being_buried(store) && self.changes.len() < MAX_WAITING_CHANGES {
@@ -254,8 +254,8 @@ impl Leader {
     /// Notes which stores should be emptied and are not, of those of which that was not said lately.
     fn look_for_stalls(&mut self, now: Instant) {
         let meta = &self.meta;
-        self.stall_told.retain(|store, _| meta.stores.get(store).is_some_and(|known| is_leaving(known)));
-        for store in meta.live_stores().filter(|record| is_leaving(record)).map(|record| record.description.id) {
+        self.stall_told.retain(|store, _| meta.stores.get(store).is_some_and(|known| known.is_leaving()));
+        for store in meta.live_stores().filter(|record| record.is_leaving()).map(|record| record.description.id) {
             let told = self.stall_told.get(&store);
             if told.is_some_and(|told| now.since(*told) < STALL_TOLD_EVERY) {
                 continue;
@@ -343,7 +343,7 @@ impl Leader {
         };
         for (store, record) in meta.stores.iter().filter(|(store, record)| is_changed(**store, record)) {
             if record.is_live() {
-                self.placement.set_store(now, *store, &record.description.labels, is_leaving(record));
+                self.placement.set_store(now, *store, &record.description.labels, record.is_leaving());
             } else {
                 self.placement.forget_store(now, *store);
             }
@@ -355,10 +355,6 @@ impl Leader {
         answers.extend(self.waiting.drain(..).map(|waiting| waiting.reply.answer(Err(error.clone()))));
         answers.extend(self.changes.drain(..).map(|(_, change)| change.refuse(error.clone())));
     }
-}
-
-fn is_leaving(record: &StoreRecord) -> bool {
-    record.state == StoreState::Offline
 }
 
 /// A store's statistics as placement takes them.

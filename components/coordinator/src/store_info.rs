@@ -116,6 +116,11 @@ impl StoreRecord {
     pub fn is_live(&self) -> bool {
         self.state != StoreState::Tombstone
     }
+
+    /// Whether the store was told to leave, and is being emptied.
+    pub fn is_leaving(&self) -> bool {
+        self.state == StoreState::Offline
+    }
 }
 
 /// What a store's heartbeat says. Sizes in bytes; flows since the heartbeat before.

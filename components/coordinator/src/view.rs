@@ -11,7 +11,7 @@ use crate::error::CoordinatorError;
 use crate::leader::Leader;
 use crate::routing::{RegionCounts, RegionInfo, Route, clamp_limit};
 use crate::safe_point::{SafePoints, ServiceSafePoint};
-use crate::store_info::{StoreHealth, StoreRecord, StoreState, StoreView};
+use crate::store_info::{StoreHealth, StoreRecord, StoreView};
 use crate::version::Version;
 
 /// Most ids and keys that one query may ask for.
@@ -68,8 +68,7 @@ impl<'a> View<'a> {
 
     /// How the emptying of a store stands; `None` for one that was not told to leave, or is gone.
     pub fn drain(&self, store: &StoreView<'_>) -> Option<Drain> {
-        let is_leaving = store.record.state == StoreState::Offline;
-        is_leaving.then(|| self.placement().drain(self.now, store.record.description.id))
+        store.record.is_leaving().then(|| self.placement().drain(self.now, store.record.description.id))
     }
 
     /// The moment that is looked at.
