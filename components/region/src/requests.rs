@@ -9,15 +9,16 @@ use crate::snapshots::is_snapshot;
 
 impl Region {
     /// Answers whoever asks a machine that has come to its end; messages and completions are dropped. Nobody can be told
-    /// what the region looks like now: dropping the inspector says so.
+    /// what the region looks like now: dropping the inspector says so. It is not busy, which some clients take for final
+    /// (wire.md A0): whoever asks finds the region's leader elsewhere.
     pub(crate) fn refuse(&self, input: Input, effects: &mut Vec<Effect>) {
-        let busy = RequestError::ServerIsBusy { reason: "the region's peer is being replaced" };
+        let elsewhere = RequestError::NotLeader { region: self.descriptor.id, leader: None };
         match input {
-            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, busy)),
-            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, busy)),
-            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(busy))),
-            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(busy))),
-            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(busy))),
+            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, elsewhere)),
+            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, elsewhere)),
+            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(elsewhere))),
+            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(elsewhere))),
+            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(elsewhere))),
             Input::Message(message) if is_snapshot(&message.raft) => {
                 self.decline_snapshot(message.from, message.raft.get_snapshot(), effects);
             }

@@ -215,7 +215,7 @@ impl RaftHandler {
     fn renew(&mut self, actor: &mut RaftActor) -> Result<(), StoreError> {
         let (shared, id) = (&self.shared, actor.id);
         let generation = shared.lifecycle.claims.next_generation(id);
-        let resting = Machine::Rests(Rest::over(generation));
+        let resting = Machine::Rests(Rest::over(id, generation));
         let Machine::Rests(rest) = std::mem::replace(&mut actor.machine, resting) else {
             unreachable!("only who rests is renewed");
         };

@@ -98,9 +98,9 @@ impl Rest {
     }
 
     /// Nothing is left of it: what stands in the mailbox while the next `RawNode` is made.
-    pub(crate) fn over(generation: Generation) -> Self {
+    pub(crate) fn over(region: RegionId, generation: Generation) -> Self {
         Self {
-            region: RegionId(0),
+            region,
             peer: PeerId(0),
             generation,
             persist: None,
@@ -161,15 +161,16 @@ impl Rest {
         (self.take_over, self.waiting)
     }
 
-    /// Takes what happens meanwhile: requests are refused, and messages dropped as the network might have dropped them.
+    /// Takes what happens meanwhile: messages are dropped as the network might have dropped them, and requests refused. Not
+    /// as by a busy store, which some clients take for final (wire.md A0): whoever asks finds the region's leader elsewhere.
     pub(crate) fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
-        let busy = || RequestError::ServerIsBusy { reason: "the region's peer is being rebuilt" };
+        let elsewhere = || RequestError::NotLeader { region: self.region, leader: None };
         match input {
-            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, busy())),
-            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, busy())),
-            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(busy()))),
-            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(busy()))),
-            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(busy()))),
+            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, elsewhere())),
+            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, elsewhere())),
+            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(elsewhere()))),
+            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(elsewhere()))),
+            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(elsewhere()))),
             Input::Persisted { generation, ready } if generation == self.generation => {
                 if self.persist.is_some_and(|awaited| awaited <= ready) {
                     self.persist = None;
