@@ -289,6 +289,12 @@ pub trait StateEngine: StateRead + 'static {
     /// moved or copied; their keys replace older values.
     fn ingest(&self, files: &[IngestFile]) -> Result<()>;
 
+    /// Whether so many small files wait for compactions that more of them might make every write wait. Who brings many, by
+    /// ingests and the flushes around them, lets the compactions catch up first (raftstore-rules §8).
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
     /// Drops whole files that lie in the range, durable at once (D6); keys that share a file with others stay.
     /// Only user column families are touched.
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()>;

@@ -59,8 +59,13 @@ impl EngineGauges {
         self.pending_compaction_bytes += of(properties::ESTIMATE_PENDING_COMPACTION_BYTES);
         self.file_bytes += of(properties::TOTAL_SST_FILES_SIZE);
         self.keys += of(properties::ESTIMATE_NUM_KEYS);
-        // This one is a text even though it is a number.
-        let level0 = db.property_value_cf(family, &*properties::num_files_at_level(0)).ok().flatten();
-        self.level0_files += level0.and_then(|text| text.parse().ok()).unwrap_or(0);
+        self.level0_files += level0_files(db, family);
     }
+}
+
+/// Files in level 0 of a column family.
+pub(crate) fn level0_files(db: &DB, family: &ColumnFamily) -> u64 {
+    // This one is a text even though it is a number.
+    let files = db.property_value_cf(family, &*properties::num_files_at_level(0)).ok().flatten();
+    files.and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -170,6 +170,10 @@ impl StateEngine for WatchedState {
         Ok(())
     }
 
+    fn is_crowded(&self) -> bool {
+        self.inner.is_crowded()
+    }
+
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {
         self.inner.delete_files_in_range(range)?;
         let left = self.disk.peek_state().into_iter();

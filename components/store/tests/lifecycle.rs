@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::memory::CrashPoint;
 use engine::{StateBatch, meta};
-use observe::metrics::SnapshotRefusal;
+use observe::metrics::{SnapshotPhase, SnapshotRefusal};
 use region::{Note, RegionMessage};
 use store::StoreConfig;
 use support::moves::{ask_split, change, check_values, config, inspect, split};
@@ -109,6 +109,25 @@ fn a_member_that_comes_gets_a_snapshot_and_one_that_goes_leaves_nothing() {
     assert_eq!(descriptor.peer_on(StoreId(4)).unwrap().id, PeerId(99));
     cluster.put_all(&pairs(40, "again"));
     check_values(&mut cluster, "again");
+}
+
+/// Every write of the store would wait behind the small files of many snapshots (raftstore-rules §8).
+#[test]
+fn a_snapshot_waits_until_compactions_have_caught_up() {
+    let mut cluster = Cluster::with_spare(3, 1, 1, config());
+    cluster.elect_all();
+    cluster.put_all(&pairs(40, "before"));
+    cluster.nodes[3].disk.set_crowded(true);
+    let region = cluster.regions[0].id;
+    change(&mut cluster, region, &[MemberChange::learn(PeerId(77), StoreId(4))]);
+    cluster.tick_until("a snapshot that arrived", |cluster| {
+        cluster.handle(3).snapshots().iter().any(|flight| flight.phase == SnapshotPhase::Install)
+    });
+    (0..20).for_each(|_| cluster.tick());
+    assert!(cluster.content(3).is_empty());
+    cluster.nodes[3].disk.set_crowded(false);
+    cluster.tick_until("equal stores", |cluster| cluster.content(3) == cluster.content(0));
+    assert!(cluster.handle(3).snapshots().is_empty());
 }
 
 /// Raft asks for a snapshot that was not built with every heartbeat.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -73,6 +73,7 @@ pub(super) struct Shared {
     pub(super) files: Mutex<Files>,
     pub(super) faults: Faults,
     pub(super) space: Space,
+    pub(super) is_crowded: AtomicBool,
 }
 
 impl Default for MemDisk {
@@ -92,6 +93,7 @@ impl MemDisk {
             files: Mutex::default(),
             faults: Faults::default(),
             space: Space::default(),
+            is_crowded: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -168,6 +170,11 @@ impl MemDisk {
     /// Bounds the disk. What would take more fails with `DiskFull`; `u64::MAX` is no bound.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.space.set_capacity(bytes);
+    }
+
+    /// Has the state engine say whether it is crowded.
+    pub fn set_crowded(&self, is_crowded: bool) {
+        self.shared.is_crowded.store(is_crowded, Ordering::Release);
     }
 
     /// Bytes that are taken, about: logs, flushed data and files.

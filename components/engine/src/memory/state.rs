@@ -3,6 +3,7 @@
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use parking_lot::MutexGuard;
@@ -145,6 +146,10 @@ impl StateEngine for MemStateEngine {
 
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
         Ok(self.lock(FaultPoint::StateRead)?.current.user_amount_in(range).bytes)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.process.shared.is_crowded.load(Ordering::Acquire)
     }
 
     /// Exact.

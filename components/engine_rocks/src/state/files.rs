@@ -14,26 +14,29 @@ use crate::error::Engine;
 /// Takes files over, one column family after the other, each durable before the next begins: RocksDB could take all at
 /// once, the crate cannot. A crash in between is D10's to mend, which clears the range and begins again.
 ///
-/// RocksDB flushes what lies in memtables of the files' keys first, and holds every write up until that is done; D10
-/// clears the range right before, so something always does. So it is flushed here, while others write. Gives how many
-/// families held writes up for a flush all the same: a flush may return a moment before RocksDB itself sees its end.
+/// RocksDB flushes what lies in memtables of the files' keys first, and holds every write up until that is done. Where D10
+/// has cleared the range right before, something does: then it is flushed here, while others write. Gives how many families
+/// held writes up for a flush all the same: a flush may return a moment before RocksDB itself sees its end.
 pub(super) fn ingest(db: &DB, files: &[IngestFile], flush: impl Fn() -> Result<()>) -> Result<usize> {
-    if files.is_empty() {
-        return Ok(0);
-    }
-    // Once: nobody else writes to what is ingested (D6), and each flush is one more file of the first level.
-    flush()?;
-    let mut held_up = 0;
+    let (mut is_flushed, mut held_up) = (false, 0);
     for of in Family::ALL {
         let paths: Vec<_> = files.iter().filter(|file| file.family == of).map(|file| &file.path).collect();
         if paths.is_empty() {
             continue;
         }
         let take = |options| db.ingest_external_file_cf_opts(family(db, of), &options, paths.clone());
-        if take(options::ingest_without_flush()).is_err() {
-            take(options::ingest()).map_err(|error| Engine::State.error("ingest", error))?;
-            held_up += 1;
+        if take(options::ingest_without_flush()).is_ok() {
+            continue;
         }
+        // Once: nobody else writes to what is ingested (D6), and each flush is one more file of the first level.
+        if !std::mem::replace(&mut is_flushed, true) {
+            flush()?;
+            if take(options::ingest_without_flush()).is_ok() {
+                continue;
+            }
+        }
+        take(options::ingest()).map_err(|error| Engine::State.error("ingest", error))?;
+        held_up += 1;
     }
     Ok(held_up)
 }
@@ -191,6 +194,19 @@ mod tests {
             file
         };
         ColumnFamily::ALL.iter().map(write).collect()
+    }
+
+    #[test]
+    fn an_ingest_where_nothing_lay_flushes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state");
+        let engine = RocksStateEngine::open(&path, &StateEngineConfig::default(), Logger::root(Discard, o!())).unwrap();
+        let mut batch = StateBatch::default();
+        batch.put(ColumnFamily::Default, "another key", "unflushed");
+        engine.write(&batch).unwrap();
+        let files = files(&engine, directory.path());
+        assert_eq!(ingest(&engine.db, &files, || panic!("flushed")).unwrap(), 0);
+        assert_eq!(engine.get(ColumnFamily::Default.into(), b"key").unwrap().as_deref(), Some(&b"ingested"[..]));
     }
 
     fn held_up(flushes: bool) -> usize {

@@ -33,7 +33,7 @@ use self::sst::RocksSstWriter;
 use crate::config::StateEngineConfig;
 use crate::error::Engine;
 use crate::format;
-use crate::gauges::EngineGauges;
+use crate::gauges::{EngineGauges, level0_files};
 
 /// The data of a store, on RocksDB.
 pub struct RocksStateEngine {
@@ -144,6 +144,11 @@ impl StateEngine for RocksStateEngine {
 
     fn ingest(&self, files: &[IngestFile]) -> Result<()> {
         files::ingest(&self.db, files, || self.flush()).map(drop)
+    }
+
+    fn is_crowded(&self) -> bool {
+        let crowded = |family| level0_files(&self.db, family) >= options::CROWDED_LEVEL0_FILES;
+        self.families().iter().any(|family| crowded(family))
     }
 
     fn delete_files_in_range(&self, range: &KeyRange) -> Result<()> {

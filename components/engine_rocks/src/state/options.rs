@@ -14,6 +14,9 @@ use crate::options;
 /// Bits of filter for each key: one lookup in a hundred reads a block for nothing.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
+/// Files in level 0 of a column family from which on nobody should bring many more: RocksDB slows writes down at 20.
+pub(crate) const CROWDED_LEVEL0_FILES: u64 = 12;
+
 /// Options of the database.
 pub(crate) fn database(config: &StateEngineConfig, logger: &Logger) -> Options {
     let mut options = options::database(config.background_jobs, logger);

@@ -43,6 +43,8 @@ impl Replacement {
 
     pub(crate) fn step(&mut self, tools: &mut Tools<'_>) -> Result<Step, StoreError> {
         match self.stage {
+            // Each snapshot brings small files; nothing has changed yet, and the peer can wait.
+            Stage::Reserve if tools.shared.engines.state.is_crowded() => Ok(Step::Blocked),
             Stage::Reserve => Ok(self.reserve(tools)),
             Stage::Mark => self.mark(tools),
             Stage::Install => self.install(tools),

@@ -50,15 +50,30 @@ pub(crate) fn clear(batch: &mut StateBatch, range: &KeyRange) {
     }
 }
 
+/// The same, where there is something to clear in a range that nobody writes to. A newcomer's range is empty: a clearing
+/// of nothing would have to be flushed, and would keep the files that are ingested behind it in the first level.
+fn clear_keys(state: &dyn StateEngine, batch: &mut StateBatch, range: &KeyRange) -> Result<(), StoreError> {
+    for family in ColumnFamily::ALL {
+        if holds_keys_of(state, family, range)? {
+            batch.delete_range(family, range.clone());
+        }
+    }
+    Ok(())
+}
+
 /// Whether any key lies in a range.
 pub(crate) fn holds_keys(state: &dyn StateEngine, range: &KeyRange) -> Result<bool, StoreError> {
     for family in ColumnFamily::ALL {
-        let look = IterRange { key_only: true, ..IterRange::new(range.clone()) };
-        if state.iter(Family::User(family), look)?.seek_to_first()? {
+        if holds_keys_of(state, family, range)? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+fn holds_keys_of(state: &dyn StateEngine, family: ColumnFamily, range: &KeyRange) -> Result<bool, StoreError> {
+    let look = IterRange { key_only: true, ..IterRange::new(range.clone()) };
+    Ok(state.iter(Family::User(family), look)?.seek_to_first()?)
 }
 
 /// Puts a snapshot into the place of what its marker says is cleared (D10): clears, ingests, then writes the region's
@@ -69,8 +84,12 @@ pub(crate) fn install(
     received: &mut Received,
 ) -> Result<(), StoreError> {
     let mut batch = StateBatch::default();
-    marker.clear.iter().for_each(|range| clear(&mut batch, range));
-    writer.write(batch)?;
+    for range in &marker.clear {
+        clear_keys(&*writer.state, &mut batch, range)?;
+    }
+    if !batch.is_empty() {
+        writer.write(batch)?;
+    }
     let files = received.ingest_files()?;
     if !files.is_empty() {
         writer.state.ingest(&files)?;
@@ -86,4 +105,28 @@ pub(crate) fn install(
     received.put_inline(&mut batch);
     writer.write(batch)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use engine::StateOp;
+    use engine::memory::MemDisk;
+
+    use super::*;
+
+    #[test]
+    fn only_families_with_keys_in_the_range_are_cleared() {
+        let state = MemDisk::default().open_state().unwrap();
+        let mut batch = StateBatch::default();
+        batch.put(ColumnFamily::Write, "b", "inside");
+        batch.put(ColumnFamily::Default, "x", "outside");
+        state.write(&batch).unwrap();
+        let range = KeyRange { start: "a".into(), end: "m".into() };
+        let mut batch = StateBatch::default();
+        clear_keys(&state, &mut batch, &range).unwrap();
+        let write = Family::from(ColumnFamily::Write);
+        assert!(matches!(batch.ops(), [StateOp::DeleteRange(family, _)] if *family == write), "{:?}", batch.ops());
+    }
 }
