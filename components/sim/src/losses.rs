@@ -14,7 +14,7 @@ use engine::memory::MemDisk;
 use types::{PeerRole, RegionDescriptor, StoreId};
 
 use crate::faults::Undo;
-use crate::node::{Loss, Part, Process};
+use crate::node::{Loss, Node, Part, Process};
 use crate::observation::Event;
 use crate::simulation::{Happening, Simulation};
 
@@ -26,14 +26,7 @@ impl Simulation {
     pub(crate) fn begin_loss(&mut self, at: usize, loss: Loss) {
         let node = &self.nodes[at];
         let is_sound = node.part == Part::Store && node.loss.is_none() && node.is_in_service && !node.is_starting;
-        // A disk that is emptied comes back with what it was born with: where that makes it a leader by itself, clients
-        // that are as old would listen to it.
-        let leads_alone = |region: &RegionDescriptor| {
-            let own = |store: StoreId| store == node.store;
-            !keeps_majority(region, &own)
-        };
-        let is_harmless = !node.birth_regions.iter().any(leads_alone);
-        let is_met = loss == Loss::Damaged || self.is_met_by_all(at) && is_harmless;
+        let is_met = loss == Loss::Damaged || self.is_met_by_all(at) && self.elects_nobody(at);
         if !is_sound || node.running().is_none() || !is_met || !self.may_be_lost(at) {
             return;
         }
@@ -49,6 +42,15 @@ impl Simulation {
         members.into_iter().all(|other| self.met.contains(&(at.min(other), at.max(other))))
     }
 
+    /// A disk that is emptied comes back with what it was born with, and another such disk has never met the one before:
+    /// whether all of them together make no leader of any region. Clients that are as old would listen to it.
+    fn elects_nobody(&self, at: usize) -> bool {
+        let own = self.nodes[at].store;
+        let was_emptied = |node: &Node| node.store == own || node.loss == Some(Loss::Wiped);
+        let emptied = |store: StoreId| self.nodes.iter().any(|node| node.store == store && was_emptied(node));
+        self.nodes[at].birth_regions.iter().all(|region| keeps_majority(region, &emptied))
+    }
+
     /// Whether every region keeps a majority without a store, by whichever of its configurations may hold in the end; and
     /// somebody can take the store's place.
     fn may_be_lost(&self, at: usize) -> bool {
@@ -56,7 +58,10 @@ impl Simulation {
             let node = self.nodes.iter().find(|node| node.store == store);
             store == self.nodes[at].store || node.is_none_or(|node| node.loss.is_some())
         };
-        let has_spare = self.shape.machines == self.shape.stores || self.spare().is_some();
+        // Each emptied disk is thrown away in the end, and takes a spare store then.
+        let spares = self.nodes.iter().filter(|node| node.part == Part::Store && !node.is_in_service).count();
+        let waiting = self.nodes.iter().filter(|node| node.loss == Some(Loss::Wiped)).count();
+        let has_spare = self.shape.machines == self.shape.stores || spares > waiting;
         has_spare && self.possible_configurations().iter().all(|region| keeps_majority(region, &lost))
     }
 
@@ -82,7 +87,8 @@ impl Simulation {
     /// The store that was away is lost, or comes back.
     pub(crate) fn lose(&mut self, at: usize, loss: Loss) {
         self.nodes[at].is_away = false;
-        let is_bearable = !self.faults.are_over && self.nodes[at].is_down() && self.may_be_lost(at);
+        let is_harmless = loss == Loss::Damaged || self.elects_nobody(at);
+        let is_bearable = !self.faults.are_over && self.nodes[at].is_down() && self.may_be_lost(at) && is_harmless;
         if is_bearable {
             match loss {
                 Loss::Damaged => self.damage(at),

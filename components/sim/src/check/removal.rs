@@ -22,10 +22,7 @@ pub struct Removal {
 
 /// How far a member durably knows the log to be committed.
 fn known_commit(peer: &Peer, region: RegionId, ledger: &Ledger) -> LogIndex {
-    let log = ledger.log(peer.store_id, region).filter(|log| log.peer() == Some(peer.id));
-    let applied = ledger.store(peer.store_id).and_then(|account| account.state.durable().get(&region));
-    let applied = applied.map_or(LogIndex(0), |state| state.apply_state.applied);
-    log.map_or(LogIndex(0), |log| log.known_commit().max(applied))
+    ledger.store(peer.store_id).map_or(LogIndex(0), |account| account.known_commit(region, peer.id))
 }
 
 /// Whether a quorum of these members durably knows that an entry is committed.
@@ -215,6 +212,17 @@ mod tests {
         for store in [1, 2] {
             script.append(store, Vec::new(), hard_state(6, 101, 7)).fine();
         }
+        script.forget(3).fine();
+    }
+
+    /// Its peer votes for nobody any more, so it cannot help to elect who does not know either.
+    #[test]
+    fn who_knew_before_its_disk_was_emptied_counts() {
+        let mut script = removed();
+        for store in [1, 2] {
+            script.append(store, Vec::new(), hard_state(6, 101, 7)).fine();
+        }
+        script.wipe(2);
         script.forget(3).fine();
     }
 

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::{Durability, LogBatch, LogOp, StateBatch};
-use types::{InstanceId, LogIndex, RegionId, StoreId};
+use types::{InstanceId, LogIndex, PeerId, RegionId, StoreId};
 
 use crate::check::Violation;
 use crate::observation::{DiskContent, Event, Observation};
@@ -43,12 +43,32 @@ pub struct StoreLedger {
     pub state: StateLedger,
     /// Whether it was opened and did not crash, stop or fail since.
     pub is_open: bool,
+    /// What peers of its emptied disks had known to be committed: whoever never votes again forgets nothing (D14).
+    lost: BTreeMap<(RegionId, PeerId), LogIndex>,
 }
 
 impl StoreLedger {
     /// What is durable of a region's log.
     pub fn region_log(&self, region: RegionId) -> Option<&LogAccount> {
         self.log.durable().regions.get(&region)
+    }
+
+    /// How far a peer knows its log to be committed: whatever becomes of its store, it acts on no less.
+    pub fn known_commit(&self, region: RegionId, peer: PeerId) -> LogIndex {
+        let log = self.region_log(region).filter(|log| log.peer() == Some(peer)).map(|log| {
+            let applied = self.state.durable().get(&region).map_or(LogIndex(0), |state| state.apply_state.applied);
+            log.known_commit().max(applied)
+        });
+        log.into_iter().chain(self.lost.get(&(region, peer)).copied()).max().unwrap_or_default()
+    }
+
+    /// What is left of it when its disk is emptied.
+    fn emptied(&self) -> Self {
+        let peers = self.log.durable().regions.iter().filter_map(|(region, log)| Some((*region, log.peer()?)));
+        let known = peers.map(|(region, peer)| ((region, peer), self.known_commit(region, peer)));
+        let mut lost = self.lost.clone();
+        lost.extend(known);
+        Self { lost, ..Self::default() }
     }
 
     /// The life of its disk; zero before its bootstrap was complete.
@@ -152,7 +172,8 @@ impl Ledger {
                 Ok(())
             }
             Event::Wiped => {
-                self.stores.insert(store, StoreLedger::default());
+                let emptied = self.store_mut(store).emptied();
+                self.stores.insert(store, emptied);
                 Ok(())
             }
             _ => Ok(()),
