@@ -372,6 +372,8 @@ impl Simulation {
             Fault::StallWrites { node, lasts } => self.nodes[node].cell.set_pace(|pace| pace.write_stall = lasts),
             Fault::SlowDisk { node, slowness, lasts } => {
                 self.nodes[node].cell.set_pace(|pace| pace.slowness = slowness);
+                // What rewrites files in the background falls behind.
+                self.nodes[node].disk.set_crowded(true);
                 self.plan(lasts, Happening::Undo(Undo::SlowDisk(node)));
             }
             Fault::DiskError { node, point, nth, full } => {
@@ -417,7 +419,10 @@ impl Simulation {
                     self.schedule.plan(self.now, Happening::Arrive(Box::new(packet)));
                 }
             }
-            Undo::SlowDisk(node) => self.nodes[node].cell.set_pace(|pace| pace.slowness = 1),
+            Undo::SlowDisk(node) => {
+                self.nodes[node].cell.set_pace(|pace| pace.slowness = 1);
+                self.nodes[node].disk.set_crowded(false);
+            }
             Undo::FullDisk(node) => self.nodes[node].disk.set_capacity(u64::MAX),
             Undo::Clock(node) => self.nodes[node].time.mend(self.now),
             Undo::Absence(region, store) => {
@@ -442,6 +447,7 @@ impl Simulation {
             let node = &mut self.nodes[at];
             node.disk.clear_faults();
             node.disk.set_capacity(u64::MAX);
+            node.disk.set_crowded(false);
             node.cell.calm_disk();
             node.apply_rests_until = self.now;
             node.time.mend(self.now);
