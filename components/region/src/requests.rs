@@ -1,28 +1,37 @@
 //! Whether a region may serve a request at all.
 
-use types::{CommandKind, KeyRange, RequestError, RequestHeader};
+use types::{CommandKind, KeyRange, RegionId, RequestError, RequestHeader};
 
 use crate::effect::Effect;
 use crate::input::Input;
 use crate::machine::Region;
 use crate::snapshots::is_snapshot;
 
+impl Input {
+    /// Answers whoever asks for something that there is no peer here for the moment; gives back what no request is. The store
+    /// is not busy, which some clients take for final (wire.md A0): whoever asks finds the region's leader elsewhere.
+    pub fn send_away(self, region: RegionId, effects: &mut Vec<Effect>) -> Option<Self> {
+        let elsewhere = RequestError::NotLeader { region, leader: None };
+        effects.push(match self {
+            Self::Propose(proposal) => Effect::Refuse(proposal.responder, elsewhere),
+            Self::Read(read) => Effect::RefuseRead(read.responder, elsewhere),
+            Self::TransferLeader { responder, .. } => Effect::Transferred(responder, Err(elsewhere)),
+            Self::Split(request) => Effect::SplitEnded(request.responder, Err(elsewhere)),
+            Self::ChangeMembers(request) => Effect::MembersEnded(request.responder, Err(elsewhere)),
+            other => return Some(other),
+        });
+        None
+    }
+}
+
 impl Region {
-    /// Answers whoever asks a machine that has come to its end; messages and completions are dropped. Nobody can be told
-    /// what the region looks like now: dropping the inspector says so. It is not busy, which some clients take for final
-    /// (wire.md A0): whoever asks finds the region's leader elsewhere.
+    /// Takes what comes when the machine has come to its end: requests are sent away, messages and completions dropped. Nobody
+    /// can be told what the region looks like now: dropping the inspector says so.
     pub(crate) fn refuse(&self, input: Input, effects: &mut Vec<Effect>) {
-        let elsewhere = RequestError::NotLeader { region: self.descriptor.id, leader: None };
-        match input {
-            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, elsewhere)),
-            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, elsewhere)),
-            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(elsewhere))),
-            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(elsewhere))),
-            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(elsewhere))),
-            Input::Message(message) if is_snapshot(&message.raft) => {
-                self.decline_snapshot(message.from, message.raft.get_snapshot(), effects);
-            }
-            _ => {}
+        if let Some(Input::Message(message)) = input.send_away(self.descriptor.id, effects)
+            && is_snapshot(&message.raft)
+        {
+            self.decline_snapshot(message.from, message.raft.get_snapshot(), effects);
         }
     }
 

@@ -8,7 +8,7 @@
 
 use engine::ChangeKind;
 use region::{DeclineSnapshot, Effect, Input, MessageType, Region, Split};
-use types::{Generation, LogIndex, PeerId, ReadyNumber, RegionId, RequestError, Responder};
+use types::{Generation, LogIndex, PeerId, ReadyNumber, RegionId, Responder};
 
 use crate::lifecycle::Task;
 use crate::lifecycle::births::TakeOver;
@@ -161,16 +161,10 @@ impl Rest {
         (self.take_over, self.waiting)
     }
 
-    /// Takes what happens meanwhile: messages are dropped as the network might have dropped them, and requests refused. Not
-    /// as by a busy store, which some clients take for final (wire.md A0): whoever asks finds the region's leader elsewhere.
+    /// Takes what happens meanwhile: requests are sent away, and messages dropped as the network might have dropped them.
     pub(crate) fn take(&mut self, input: Input, effects: &mut Vec<Effect>) {
-        let elsewhere = || RequestError::NotLeader { region: self.region, leader: None };
+        let Some(input) = input.send_away(self.region, effects) else { return };
         match input {
-            Input::Propose(proposal) => effects.push(Effect::Refuse(proposal.responder, elsewhere())),
-            Input::Read(read) => effects.push(Effect::RefuseRead(read.responder, elsewhere())),
-            Input::TransferLeader { responder, .. } => effects.push(Effect::Transferred(responder, Err(elsewhere()))),
-            Input::Split(request) => effects.push(Effect::SplitEnded(request.responder, Err(elsewhere()))),
-            Input::ChangeMembers(request) => effects.push(Effect::MembersEnded(request.responder, Err(elsewhere()))),
             Input::Persisted { generation, ready } if generation == self.generation => {
                 if self.persist.is_some_and(|awaited| awaited <= ready) {
                     self.persist = None;
@@ -188,8 +182,13 @@ impl Rest {
                 let (region, from) = (message.region, message.from);
                 effects.push(Effect::DeclineSnapshot(DeclineSnapshot { region, from, index }));
             }
-            // Nobody can be told what the region looks like now: dropping the inspector says so.
+            // Requests were sent away. Nobody can be told what the region looks like now: dropping the inspector says so.
             Input::Inspect(_)
+            | Input::Propose(_)
+            | Input::Read(_)
+            | Input::TransferLeader { .. }
+            | Input::Split(_)
+            | Input::ChangeMembers(_)
             | Input::Message(_)
             | Input::Tick
             | Input::Persisted { .. }
