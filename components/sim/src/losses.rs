@@ -26,8 +26,8 @@ impl Simulation {
     pub(crate) fn begin_loss(&mut self, at: usize, loss: Loss) {
         let node = &self.nodes[at];
         let is_sound = node.part == Part::Store && node.loss.is_none() && node.is_in_service && !node.is_starting;
-        let is_met = loss == Loss::Damaged || self.is_met_by_all(at) && self.elects_nobody(at);
-        if !is_sound || node.running().is_none() || !is_met || !self.may_be_lost(at) {
+        let is_met = loss == Loss::Damaged || self.is_met_by_all(at);
+        if !is_sound || node.running().is_none() || !is_met || !self.may_be_lost(at, loss) {
             return;
         }
         self.kill(at, true);
@@ -52,17 +52,17 @@ impl Simulation {
     }
 
     /// Whether every region keeps a majority without a store, by whichever of its configurations may hold in the end; and
-    /// somebody can take the store's place.
-    fn may_be_lost(&self, at: usize) -> bool {
+    /// somebody can take the store's place; and what may come back of it does no harm.
+    fn may_be_lost(&self, at: usize, loss: Loss) -> bool {
         let lost = |store: StoreId| {
             let node = self.nodes.iter().find(|node| node.store == store);
             store == self.nodes[at].store || node.is_none_or(|node| node.loss.is_some())
         };
         // Each emptied disk is thrown away in the end, and takes a spare store then.
-        let spares = self.nodes.iter().filter(|node| node.part == Part::Store && !node.is_in_service).count();
         let waiting = self.nodes.iter().filter(|node| node.loss == Some(Loss::Wiped)).count();
-        let has_spare = self.shape.machines == self.shape.stores || spares > waiting;
-        has_spare && self.possible_configurations().iter().all(|region| keeps_majority(region, &lost))
+        let has_spare = self.shape.machines == self.shape.stores || self.spares().count() > waiting;
+        let is_harmless = loss == Loss::Damaged || self.elects_nobody(at);
+        has_spare && is_harmless && self.possible_configurations().iter().all(|region| keeps_majority(region, &lost))
     }
 
     /// What each region's members are, and what they may become by changes that are in some log.
@@ -87,8 +87,7 @@ impl Simulation {
     /// The store that was away is lost, or comes back.
     pub(crate) fn lose(&mut self, at: usize, loss: Loss) {
         self.nodes[at].is_away = false;
-        let is_harmless = loss == Loss::Damaged || self.elects_nobody(at);
-        let is_bearable = !self.faults.are_over && self.nodes[at].is_down() && self.may_be_lost(at) && is_harmless;
+        let is_bearable = !self.faults.are_over && self.nodes[at].is_down() && self.may_be_lost(at, loss);
         if is_bearable {
             match loss {
                 Loss::Damaged => self.damage(at),
@@ -123,7 +122,7 @@ impl Simulation {
 
     /// A disk to which nobody listens is thrown away, and a spare store takes its place.
     pub(crate) fn scrap(&mut self, at: usize) {
-        if self.spare().is_none() {
+        if self.spares().next().is_none() {
             return;
         }
         self.kill(at, false);
@@ -131,13 +130,14 @@ impl Simulation {
         self.buy(Duration::from_millis(10));
     }
 
-    fn spare(&self) -> Option<usize> {
-        let stores = self.nodes.iter().take(self.shape.machines);
-        stores.into_iter().position(|node| !node.is_in_service)
+    /// Stores that nobody has turned on yet.
+    fn spares(&self) -> impl Iterator<Item = usize> {
+        (0..self.shape.machines).filter(|at| !self.nodes[*at].is_in_service)
     }
 
     fn buy(&mut self, after: Duration) {
-        if let Some(spare) = self.spare() {
+        let spare = self.spares().next();
+        if let Some(spare) = spare {
             self.nodes[spare].is_in_service = true;
             self.plan_start(after, spare);
         }
